@@ -1,0 +1,78 @@
+"""FlowCut's stage 1: from frames to pseudo-masks. Needs no window; names are loaded when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowcut_napari.core.affinity import Cosines, fused_affinity
+    from flowcut_napari.core.cache import ArrayCache
+    from flowcut_napari.core.errors import FlowCutError, InputError, MissingPackageError, OutputError, WeightsError
+    from flowcut_napari.core.flow import flow_picture, partner_frame
+    from flowcut_napari.core.ncut import Cut, IterativeCut, NormalizedCut, cut_cosines, iterative_cut, normalized_cut
+    from flowcut_napari.core.parameters import CutParameters
+    from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameMasks, Instance, segment_frame
+    from flowcut_napari.core.refine import refine_mask
+    from flowcut_napari.core.run import Segmenter, segment_video
+    from flowcut_napari.core.store import VideoMasks, load_masks, save_masks
+    from flowcut_napari.core.video import Video, open_video, open_videos
+
+_HOME = {
+    "affinity": ("Cosines", "fused_affinity"),
+    "cache": ("ArrayCache",),
+    "errors": ("FlowCutError", "InputError", "MissingPackageError", "OutputError", "WeightsError"),
+    "flow": ("flow_picture", "partner_frame"),
+    "ncut": ("Cut", "IterativeCut", "NormalizedCut", "cut_cosines", "iterative_cut", "normalized_cut"),
+    "parameters": ("CutParameters",),
+    "pseudo_masks": ("FrameDescriber", "FrameMasks", "Instance", "segment_frame"),
+    "refine": ("refine_mask",),
+    "run": ("Segmenter", "segment_video"),
+    "store": ("VideoMasks", "load_masks", "save_masks"),
+    "video": ("Video", "open_video", "open_videos"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "ArrayCache",
+    "Cosines",
+    "Cut",
+    "CutParameters",
+    "FlowCutError",
+    "FrameDescriber",
+    "FrameMasks",
+    "InputError",
+    "Instance",
+    "IterativeCut",
+    "MissingPackageError",
+    "NormalizedCut",
+    "OutputError",
+    "Segmenter",
+    "Video",
+    "VideoMasks",
+    "WeightsError",
+    "cut_cosines",
+    "flow_picture",
+    "fused_affinity",
+    "iterative_cut",
+    "load_masks",
+    "normalized_cut",
+    "open_video",
+    "open_videos",
+    "partner_frame",
+    "refine_mask",
+    "save_masks",
+    "segment_frame",
+    "segment_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module when it is first asked for, so that importing one does not import all."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

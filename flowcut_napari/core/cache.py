@@ -1,0 +1,143 @@
+"""Arrays that are costly to compute, kept on disk under a hash of everything they depend on.
+
+Keys hold the pixels themselves and the identity of the model, so an entry can never be out of date: a frame that
+was edited or a folder that was moved finds its own entries and no others. Deleting the folder at any time is safe,
+and so are several processes: entries appear by renaming a finished file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+DEFAULT_LIMIT_GB = 20.0
+
+
+def cache_root() -> Path:
+    """Return the folder of everything that can be computed or fetched again: FLOWCUT_CACHE or the user's cache folder."""
+    value = os.environ.get("FLOWCUT_CACHE")
+    return Path(value).expanduser() if value else platformdirs.user_cache_path("flowcut")
+
+
+def array_digest(array: np.ndarray) -> str:
+    """Return a hash of an array's shape, type and values."""
+    digest = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class ArrayCache:
+    """A folder of arrays that never grows past a limit; the entries used longest ago go first.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where to keep them; ``cache_root()/arrays`` if not given.
+    limit_gb : float
+        Size in 10^9 bytes at which old entries are deleted.
+    """
+
+    def __init__(self, folder: Path | None = None, limit_gb: float = DEFAULT_LIMIT_GB) -> None:
+        self.folder = folder if folder is not None else cache_root() / "arrays"
+        self.limit = int(limit_gb * 1e9)
+        # Looking through the folder costs as much as some entries: do it once in a tenth of the limit.
+        self._written_since_trim = self.limit
+        self._lock = threading.Lock()
+        self._broken = False
+
+    def get(self, *key: str) -> np.ndarray | None:
+        """Return the array kept under this key, or None."""
+        path = self._path(key)
+        try:
+            array: np.ndarray = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError):
+            # A damaged entry is as good as none.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return array
+
+    def put(self, array: np.ndarray, *key: str) -> None:
+        """Keep an array; a cache that cannot be written warns once and is not asked again."""
+        if self._broken:
+            return
+        path = self._path(key)
+        temporary = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as stream:
+                temporary = stream.name
+                np.save(stream, array, allow_pickle=False)
+            os.replace(temporary, path)
+        except OSError as error:
+            self._broken = True
+            warnings.warn(f"cache {self.folder} cannot be written ({error.strerror}); going on without it", stacklevel=2)
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+            return
+        with self._lock:
+            self._written_since_trim += array.nbytes
+            due = self._written_since_trim >= self.limit // 10
+            if due:
+                self._written_since_trim = 0
+        if due:
+            self.trim()
+
+    def get_or_compute(self, compute: Callable[[], np.ndarray], *key: str) -> np.ndarray:
+        """Return the array under this key, computing and keeping it where it is missing."""
+        array = self.get(*key)
+        if array is None:
+            array = compute()
+            self.put(array, *key)
+        return array
+
+    def size(self) -> int:
+        """Return the number of bytes kept."""
+        return sum(size for _, size, _ in self._entries())
+
+    def trim(self) -> None:
+        """Delete the entries used longest ago until a tenth of the limit is free, if the limit is passed."""
+        entries = sorted(self._entries())
+        total = sum(size for _, size, _ in entries)
+        if total <= self.limit:
+            return
+        for _, size, path in entries:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            total -= size
+            if total <= self.limit * 9 // 10:
+                break
+
+    def clear(self) -> None:
+        """Delete every entry."""
+        for _, _, path in self._entries():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        """Return (last use, bytes, path) of every entry, half-written ones of other processes included."""
+        entries = []
+        for pattern in ("??/*.npy", "??/*.part"):
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):  # another process may delete it meanwhile
+                    status = path.stat()
+                    entries.append((status.st_mtime, status.st_size, path))
+        return entries
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        name = hashlib.blake2b("\0".join(key).encode(), digest_size=16).hexdigest()
+        return self.folder / name[:2] / f"{name}.npy"

@@ -1,0 +1,23 @@
+"""The one exception family: every message is a single line saying what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class FlowCutError(Exception):
+    """Base of all errors that FlowCut raises on purpose; its text is fit to be shown to a user as it is."""
+
+
+class InputError(FlowCutError, ValueError):
+    """Something given to FlowCut (a path, a file, an array, a value) cannot be used."""
+
+
+class WeightsError(InputError):
+    """Pretrained weights are missing, damaged, of another model, or unsafe to read."""
+
+
+class OutputError(FlowCutError, OSError):
+    """A result cannot be written; nothing half-written is left behind."""
+
+
+class MissingPackageError(FlowCutError, ImportError):
+    """An optional package is needed for what was asked."""

@@ -1,0 +1,84 @@
+"""Single pictures: any common image file as RGB uint8, and the images of a folder in natural order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from flowcut_napari.core.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key under which ``frame2`` comes before ``frame10``."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)
+
+
+def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return (images in natural order, other files) of a folder; hidden files and folders are passed over."""
+    images, others = [], []
+    for entry in folder.iterdir():
+        if entry.name.startswith(".") or not entry.is_file():
+            continue
+        (images if entry.suffix.lower() in IMAGE_SUFFIXES else others).append(entry)
+    return sorted(images, key=lambda path: natural_key(path.name)), sorted(others)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image") from None
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable image ({_brief(error)}); remove or replace it") from None
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) as the picture is shown, from the header alone."""
+    with _open(path) as image:
+        width, height = image.size
+        # EXIF orientations 5 to 8 lie on their side.
+        sideways = image.getexif().get(0x0112, 1) >= 5
+    return (width, height) if sideways else (height, width)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read an image file as (H, W, 3) uint8 RGB.
+
+    Grey becomes three equal channels, a palette its colours, alpha is dropped, EXIF orientation is applied.
+    16-bit values are divided by 257, the fixed scale of the format: one that followed the contents of each
+    picture would make a video flicker.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, truncated, no image, or holds values without a fixed range (floating point).
+    """
+    with _open(path) as image:
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path}: damaged image ({_brief(error)}); replace it or leave it out") from None
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in _SIXTEEN_BIT:
+            grey = _scale_sixteen_bit(np.asarray(upright, dtype=np.int64), path)
+            return np.repeat(grey[..., None], 3, axis=2)
+        if upright.mode == "F":
+            raise InputError(f"{path}: floating-point image without a fixed range; convert it to 8 or 16 bit")
+        return np.asarray(upright.convert("RGB"))
+
+
+def _scale_sixteen_bit(values: np.ndarray, path: Path) -> np.ndarray:
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(f"{path}: 32-bit image; convert it to 8 or 16 bit")
+    return ((values + 128) // 257).astype(np.uint8)
+
+
+def _brief(error: Exception) -> str:
+    return str(error).splitlines()[0].replace("cannot identify image file", "unknown format")[:120]

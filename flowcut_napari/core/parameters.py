@@ -1,0 +1,126 @@
+"""Every number of stage 1 in one frozen model: it makes the sliders, the options, the JSON and the provenance."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+FlowName = Literal["raft-large", "raft-small", "dis"]
+PresetName = Literal["flowcut", "locate", "maskcut", "tokencut", "handmade"]
+
+PRESETS: dict[PresetName, dict[str, Any]] = {
+    # FlowCut section 4.1; the paper never gives alpha, 0.7 is LOCATE's for the same formula.
+    "flowcut": {"alpha": 0.7, "tau": 0.15, "gap": 4, "max_instances": 3, "crf": True},
+    "locate": {"alpha": 0.7, "tau": 0.35, "max_instances": 1},
+    "maskcut": {"alpha": 1.0, "tau": 0.15, "max_instances": 3},
+    "tokencut": {"alpha": 1.0, "tau": 0.2, "max_instances": 1},
+    # Nothing to download. Values chosen on the tuning sequences of docs/results.md.
+    "handmade": {"features": "handmade", "flow": "dis", "alpha": 0.3, "tau": 0.45, "max_instances": 3},
+}
+
+
+class CutParameters(BaseModel):
+    """Parameters of stage 1, from frames to pseudo-masks.
+
+    The defaults are the paper's (preset ``flowcut``). The model is frozen: make a changed copy with
+    :meth:`with_changes`, which validates, or start from a preset.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        (a ``ValueError``) For an unknown name or a value out of its range.
+
+    Examples
+    --------
+    >>> CutParameters.preset("maskcut").alpha
+    1.0
+    >>> CutParameters(tau=0.2).with_changes(gap=2).gap
+    2
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    features: str = Field(
+        "dino",
+        title="Features",
+        min_length=1,
+        description="patch features: dino (ViT-S/16 keys), handmade, or the timm name of a vision transformer",
+    )
+    flow: FlowName = Field("raft-large", title="Flow", description="optical flow: raft-large, raft-small or dis")
+    alpha: float = Field(
+        0.7, title="Alpha", ge=0, le=1, description="weight of the picture against its flow, 0 to 1; 1 = no flow"
+    )
+    tau: float = Field(
+        0.15, title="Tau", ge=0, lt=1, description="patches hang together above this fused cosine, 0 to 1"
+    )
+    gap: int = Field(4, title="Gap", ge=1, le=10_000, description="frames between a frame and its flow partner")
+    max_instances: int = Field(3, title="Max. instances", ge=1, le=50, description="cuts taken of a frame, at most")
+    min_area: float = Field(
+        0.01, title="Min. area", ge=0, lt=1, description="a further cut must cover more than this share of the patches"
+    )
+    max_overlap: float = Field(
+        0.5,
+        title="Max. overlap",
+        ge=0,
+        le=1,
+        description="a cut whose IoU with an accepted cut is above this is a duplicate, and the last",
+    )
+    crf: bool = Field(True, title="CRF", description="refine each mask by a dense CRF")
+    crf_min_iou: float = Field(
+        0.5, title="Min. CRF IoU", ge=0, le=1, description="drop a mask whose IoU before and after the CRF is below this"
+    )
+    min_flow: float = Field(
+        1.0,
+        title="Min. flow",
+        ge=0,
+        description="flow magnitude in pixels that is drawn in full colour at least, so that a still scene "
+        "stays white; 0 = the paper's picture",
+    )
+    height: int = Field(360, title="Height", ge=32, le=8192, description="height of the resized frame, landscape")
+    width: int = Field(640, title="Width", ge=32, le=8192, description="width of the resized frame, landscape")
+    flow_updates: int = Field(20, title="RAFT updates", ge=1, le=100, description="iterations of RAFT")
+    eps: float = Field(1e-5, title="Eps", gt=0, lt=0.1, description="affinity of patches that do not hang together")
+
+    @classmethod
+    def preset(cls, name: str) -> CutParameters:
+        """Return the named preset: flowcut, locate, maskcut, tokencut or handmade.
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, listing the known ones.
+        """
+        if name not in get_args(PresetName):
+            raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(get_args(PresetName))}")
+        return cls(**PRESETS[name])  # type: ignore[index]  # checked just above
+
+    def with_changes(self, **changes: Any) -> CutParameters:
+        """Return a validated copy in which the given fields are replaced."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+    def frame_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) that a frame of this size is worked at.
+
+        The paper resizes every frame to 360x640. A portrait frame gets the two sides exchanged, so that a
+        video held upright is not squeezed to a third of its height.
+        """
+        long_side, short_side = max(self.height, self.width), min(self.height, self.width)
+        return (long_side, short_side) if height > width else (short_side, long_side)
+
+    @property
+    def uses_flow(self) -> bool:
+        """Whether motion plays any part (alpha below 1)."""
+        return self.alpha < 1
+
+
+def one_line(error: ValidationError) -> str:
+    """Return a pydantic error as one line: ``alpha is 1.5: should be less than or equal to 1; ...``."""
+    parts = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "input"
+        if item["type"] == "extra_forbidden":
+            parts.append(f"{field} is no known parameter")
+        else:
+            parts.append(f"{field} is {item['input']!r}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+    return "; ".join(parts)

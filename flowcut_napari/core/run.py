@@ -1,0 +1,446 @@
+"""Stage 1 over a whole video: frames in parallel over processes, results in order and independent of their number.
+
+On a CPU a worker process does all of a frame, on one thread: frames are independent, so this scales better than
+threads inside a frame, and the rounding of sums does not depend on how many workers there are. On a GPU this process
+describes frames in batches of a fixed size while the workers cut and refine the ones before.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import platform
+import signal
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from threadpoolctl import threadpool_limits
+
+import flowcut_napari
+from flowcut_napari.core.cache import ArrayCache
+from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.features import FeatureModel, HandmadeFeatures, TransformerFeatures
+from flowcut_napari.core.flow import DisFlow, FlowModel, RaftFlow
+from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameDescription, FrameMasks, segment_frame
+from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
+from flowcut_napari.core.store import VideoMasks, VideoRecord
+from flowcut_napari.core.video import Video
+from flowcut_napari.core.weights import WeightsFile, find_weights
+
+# Frames that go through the models at once on a GPU.
+_GPU_BATCH = 8
+_LARGEST_CHUNK = 8
+_PACKAGES = ("numpy", "scipy", "opencv-python-headless", "pillow", "torch", "torchvision", "timm", "pydensecrf2")
+
+
+def resolve_device(device: str) -> str:
+    """Return a usable torch device: ``auto`` is CUDA if there is one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and (not number or number.isdigit()):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise InputError(f"device {device} is not there: this machine has {count} CUDA device(s); try --device cpu")
+        return device
+    if device == "mps":
+        if not torch.backends.mps.is_available():
+            raise InputError("device mps is not there on this machine; try --device cpu")
+        return device
+    raise InputError(f"unknown device {device!r}: give auto, cpu, cuda, cuda:N or mps")
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """Which models to build, with what; it travels to worker processes."""
+
+    parameters: CutParameters
+    weights: Mapping[str, WeightsFile]
+    device: str
+    cache: ArrayCache | None
+
+    @classmethod
+    def make(
+        cls,
+        parameters: CutParameters,
+        weights: Mapping[str, Path] | None = None,
+        device: str = "auto",
+        cache: ArrayCache | None = None,
+    ) -> ModelPlan:
+        """Find weights and device.
+
+        Raises
+        ------
+        WeightsError
+            If weights are missing.
+        InputError
+            If the device is not there, or a path was given for a model that is not used.
+        """
+        names = [parameters.features, parameters.flow] if parameters.uses_flow else [parameters.features]
+        unused = sorted(set(weights or {}) - set(names))
+        if unused:
+            raise InputError(f"weights given for {unused[0]}, but the models in use are {' and '.join(names)}")
+        return cls(parameters, find_weights(names, weights), resolve_device(device), cache)
+
+    def build(self) -> FrameDescriber:
+        """Build the models.
+
+        Raises
+        ------
+        WeightsError
+            If a file holds no weights of its model.
+        """
+        parameters = self.parameters
+        features: FeatureModel
+        if parameters.features == "handmade":
+            features = HandmadeFeatures()
+        else:
+            weights = self.weights[parameters.features]
+            features = TransformerFeatures(parameters.features, weights, self.device, parameters.min_flow)
+        flow: FlowModel | None = None
+        if parameters.uses_flow and parameters.flow == "dis":
+            flow = DisFlow()
+        elif parameters.uses_flow:
+            flow = RaftFlow(parameters.flow, self.weights[parameters.flow], self.device, parameters.flow_updates)
+        return FrameDescriber(parameters, features, flow, self.cache, batch=1 if self.device == "cpu" else _GPU_BATCH)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what results owe their numbers to: versions, models, weights, device."""
+        parameters = self.parameters
+        return {
+            "flowcut_napari": flowcut_napari.__version__,
+            "python": platform.python_version(),
+            "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+            "features": self._model(parameters.features),
+            "flow": self._model(parameters.flow) if parameters.uses_flow else None,
+            "device": self.device,
+            "crf": "pydensecrf" if parameters.crf and crf_is_available() else None,
+        }
+
+    def _model(self, name: str) -> dict[str, str | None]:
+        weights = self.weights.get(name)
+        return {
+            "name": name,
+            "weights": weights.path.name if weights else None,
+            "sha256": weights.sha256 if weights else None,
+        }
+
+
+class Segmenter:
+    """Makes the pseudo-masks of videos with one set of models and processes; use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    parameters : CutParameters
+    weights : mapping of str to path, optional
+        Weights files by the name of their model; others are looked for (see `find_weights`).
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    workers : int
+        Processes; 1 works in this one. With more, a script needs the usual ``if __name__ == "__main__":``.
+    cache : ArrayCache, optional
+        Where features and flow are kept.
+
+    Raises
+    ------
+    InputError, WeightsError
+        If the models cannot be built.
+    """
+
+    def __init__(
+        self,
+        parameters: CutParameters,
+        *,
+        weights: Mapping[str, Path] | None = None,
+        device: str = "auto",
+        workers: int = 1,
+        cache: ArrayCache | None = None,
+    ) -> None:
+        self.plan = ModelPlan.make(parameters, weights, device, cache)
+        self.workers = max(1, workers)
+        self.notices: list[str] = []
+        if parameters.crf and not crf_is_available():
+            self.notices.append(f"pydensecrf is not installed, masks stay unrefined; to refine them: {CRF_INSTALL_HINT}")
+        self._on_cpu = self.plan.device == "cpu"
+        self._pool: ProcessPoolExecutor | None = None
+        self._children: list[Any] = []
+        self._tokens = itertools.count()
+        # Also where workers build their own: wrong weights are to be found out here, once.
+        self._describer = self.plan.build()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_pool(at_once=kind is not None)
+
+    def segment(
+        self,
+        video: Video,
+        indices: Sequence[int] | None = None,
+        on_frame: Callable[[FrameMasks], None] | None = None,
+    ) -> VideoMasks:
+        """Make the pseudo-masks of a video.
+
+        Parameters
+        ----------
+        video : Video
+        indices : sequence of int, optional
+            Frames that get masks; all if not given. Flow partners come from the whole video.
+        on_frame : callable, optional
+            Called with every finished frame, in order.
+
+        Raises
+        ------
+        InputError
+            If a frame cannot be read.
+        FlowCutError
+            If a worker process died.
+        """
+        started = time.perf_counter()
+        wanted = range(len(video)) if indices is None else sorted(indices)
+        frames = []
+        for frame in self.frames(video, wanted):
+            if on_frame:
+                on_frame(frame)
+            # The grids of all cuts of a long video are many times its masks, and cheap to have again.
+            frames.append(replace(frame, cuts=()))
+        provenance = {**self.plan.provenance(), "notes": [*self.notices, *self.video_notes(video)]}
+        provenance |= _time_stamp(time.perf_counter() - started)
+        files = {frame.index: file for frame in frames if (file := video.frame_file(frame.index)) is not None}
+        return VideoMasks(VideoRecord.of(video), self.plan.parameters, provenance, tuple(frames), files)
+
+    def video_notes(self, video: Video) -> list[str]:
+        """Return what a user should know about the masks of this video: files passed over, a partner that is missing or nearer."""
+        notes = list(video.notices)
+        parameters = self.plan.parameters
+        if parameters.uses_flow and len(video) == 1:
+            notes.append(f"{video.name}: a single frame has no flow, alpha is 1 instead of {parameters.alpha:g}")
+        elif parameters.uses_flow and parameters.gap >= len(video):
+            notes.append(
+                f"{video.name}: the gap of {parameters.gap} is longer than the video of {len(video)} frames; "
+                "each frame takes the farthest one there is"
+            )
+        return notes
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Iterator[FrameMasks]:
+        """Yield the masks of the given frames in their order, with the grids of their cuts."""
+        if self.workers == 1:
+            yield from self._frames_here(video, indices)
+        else:
+            yield from self._frames_in_pool(video, indices)
+
+    def _frames_here(self, video: Video, indices: Sequence[int]) -> Iterator[FrameMasks]:
+        for chunk in _chunks(indices, _LARGEST_CHUNK):
+            described = self._describer.describe(video, chunk)
+            while True:
+                # Not around a yield: what the caller does between two frames keeps its threads.
+                with one_thread():
+                    description = next(described, None)
+                    if description is None:
+                        break
+                    done = segment_frame(description, self.plan.parameters)
+                yield done
+
+    def _frames_in_pool(self, video: Video, indices: Sequence[int]) -> Iterator[FrameMasks]:
+        pending: deque[Future[list[FrameMasks]]] = deque()
+        try:
+            for task in self._tasks(video, indices):
+                pending.append(self._submit(*task))
+                # Enough to keep every worker busy, and a bound on what waits in memory.
+                if len(pending) > 2 * self.workers:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        except BrokenProcessPool:
+            self._close_pool(at_once=True)
+            raise FlowCutError(
+                f"{video.name}: a worker process was ended from outside, most likely for want of memory; "
+                "try fewer --workers"
+            ) from None
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _tasks(self, video: Video, indices: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        if self._on_cpu:
+            packed = pickle.dumps(video)
+            token = next(self._tokens)
+            size = max(1, min(_LARGEST_CHUNK, len(indices) // (4 * self.workers)))
+            for chunk in _chunks(indices, size):
+                yield _work_on_frames, token, packed, list(chunk)
+        else:
+            for chunk in _chunks(indices, _GPU_BATCH):
+                for description in self._describer.describe(video, chunk):
+                    yield _work_on_description, description
+
+    def _submit(self, *task: Any) -> Future[list[FrameMasks]]:
+        if self._pool is not None:
+            return self._pool.submit(*task)
+        before = multiprocessing.active_children()
+        self._pool = ProcessPoolExecutor(
+            self.workers,
+            # A forked child of a process that has used threads or CUDA can hang.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(self.plan, self._on_cpu),
+        )
+        with _interrupts_held():
+            future = self._pool.submit(*task)
+        self._children = [child for child in multiprocessing.active_children() if child not in before]
+        return future
+
+    def _close_pool(self, *, at_once: bool) -> None:
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=not at_once, cancel_futures=True)
+        if at_once:
+            for child in self._children:
+                child.terminate()
+        self._pool = None
+
+
+def segment_video(
+    video: Video,
+    parameters: CutParameters,
+    *,
+    indices: Sequence[int] | None = None,
+    weights: Mapping[str, Path] | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    cache: ArrayCache | None = None,
+) -> VideoMasks:
+    """Make the pseudo-masks of one video; see `Segmenter` and its `segment`.
+
+    Examples
+    --------
+    >>> from flowcut_napari.core import CutParameters, open_video, segment_video
+    >>> masks = segment_video(open_video("my_video.mp4"), CutParameters.preset("handmade"))  # doctest: +SKIP
+    """
+    with Segmenter(parameters, weights=weights, device=device, workers=workers, cache=cache) as segmenter:
+        return segmenter.segment(video, indices)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run with one thread in BLAS, OpenMP, torch and OpenCV, and put back what was set."""
+    import cv2
+
+    torch = sys.modules.get("torch")  # not imported for this alone
+    torch_threads = torch.get_num_threads() if torch else 0
+    cv_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(cv_threads)
+        if torch:
+            torch.set_num_threads(torch_threads)
+
+
+# What a worker process keeps between tasks.
+_worker_plan: ModelPlan
+_worker_describer: FrameDescriber | None = None
+_worker_video: tuple[int, Video] | None = None
+
+
+def _start_worker(plan: ModelPlan, describes: bool) -> None:
+    global _worker_plan, _worker_describer
+    # The parent decides what an interrupt means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The parent has said it all.
+    warnings.simplefilter("ignore")
+    threadpool_limits(1)
+    import cv2
+
+    cv2.setNumThreads(1)
+    _worker_plan = plan
+    if describes:
+        _worker_describer = plan.build()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+def _work_on_frames(token: int, packed: bytes, indices: list[int]) -> list[FrameMasks]:
+    global _worker_video
+    assert _worker_describer is not None
+    if _worker_video is None or _worker_video[0] != token:
+        _worker_video = token, pickle.loads(packed)
+    described = _worker_describer.describe(_worker_video[1], indices)
+    return [segment_frame(description, _worker_plan.parameters) for description in described]
+
+
+def _work_on_description(description: FrameDescription) -> list[FrameMasks]:
+    return [segment_frame(description, _worker_plan.parameters)]
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that never see Ctrl-C, not even while they still import: they inherit the blocked signal."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (indices[start : start + size] for start in range(0, len(indices), size))
+
+
+def _time_stamp(seconds: float) -> dict[str, Any]:
+    """Return when and how long; with SOURCE_DATE_EPOCH set the same for every run, so that files can be compared."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return {"created": _utc(time.time()), "seconds": round(seconds, 3)}
+    return {"created": _utc(float(epoch)), "seconds": None}
+
+
+def _utc(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,322 @@
+"""Where pretrained weights come from: a named path, the folder FLOWCUT_WEIGHTS, the cache, then the network.
+
+A name is that of a feature or flow model: ``dino``, ``raft-large``, ``raft-small``, or any timm model name. Files are
+identified by their SHA-256, which goes into the provenance of everything they make. Nothing is ever unpickled
+but tensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowcut_napari.core.cache import cache_root
+from flowcut_napari.core.errors import InputError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+DINO_TIMM_NAME = "vit_small_patch16_224.dino"
+# Files as their authors publish them; those of torchvision end in the start of their SHA-256.
+PUBLISHED_FILES: dict[str, tuple[str, ...]] = {
+    "dino": ("dino_deitsmall16_pretrain.pth", "dino_deitsmall16_pretrain_full_checkpoint.pth", f"{DINO_TIMM_NAME}.safetensors"),
+    "raft-large": ("raft_large_C_T_V2-1bb1363a.pth",),
+    "raft-small": ("raft_small_C_T_V2-01064c6d.pth",),
+}
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+_PROBE_SECONDS = 8.0
+WEIGHTLESS = ("handmade", "dis")
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file that was found: the name it stands for, where it is, its SHA-256."""
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def weights_folder() -> Path | None:
+    """Return the folder that FLOWCUT_WEIGHTS names, or None."""
+    value = os.environ.get("FLOWCUT_WEIGHTS")
+    return Path(value).expanduser() if value else None
+
+
+def fetched_folder() -> Path:
+    """Return the folder that fetched weights are kept in."""
+    return cache_root() / "weights"
+
+
+def file_names(name: str) -> list[str]:
+    """Return the file names under which the weights `name` are looked for, best first."""
+    stems = dict.fromkeys([name, name.replace("-", "_")])
+    return [*PUBLISHED_FILES.get(name, ()), *(stem + suffix for stem in stems for suffix in _SUFFIXES)]
+
+
+def find_weights(names: Sequence[str], given: Mapping[str, Path] | None = None, *, fetch: bool = True) -> dict[str, WeightsFile]:
+    """Find the weights of all `names`, fetching what is nowhere to be found.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Model names; those that need no weights (``handmade``, ``dis``) are passed over.
+    given : mapping of str to path, optional
+        Paths by name; they win over every other place.
+    fetch : bool
+        Whether the network may be asked.
+
+    Raises
+    ------
+    WeightsError
+        Naming every file that is missing, where it was looked for, and the two ways out.
+    """
+    given = dict(given or {})
+    found: dict[str, WeightsFile] = {}
+    missing: list[str] = []
+    reason = ""
+    for name in dict.fromkeys(names):
+        if name in WEIGHTLESS:
+            continue
+        path = _locate(name, given)
+        if path is None and fetch and not reason:  # one failed fetch is enough to know there is no network
+            try:
+                path = fetch_weights(name)
+            except WeightsError as error:
+                reason = str(error)
+        if path is None:
+            missing.append(name)
+        else:
+            found[name] = WeightsFile(name, path, sha256_of(path))
+    if missing:
+        raise WeightsError(_missing_message(missing, reason))
+    return found
+
+
+def _locate(name: str, given: Mapping[str, Path]) -> Path | None:
+    if name in given:
+        path = Path(given[name]).expanduser()
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file; it was given as the weights {name}")
+        return path
+    for folder in (weights_folder(), fetched_folder()):
+        for file in file_names(name):
+            if folder is not None and (folder / file).is_file():
+                return folder / file
+    return None
+
+
+def _missing_message(missing: Sequence[str], reason: str) -> str:
+    files = "; ".join(f"{name} ({file_names(name)[0]})" for name in missing)
+    folder = weights_folder()
+    places = f"FLOWCUT_WEIGHTS ({folder or 'not set'}) and {fetched_folder()}"
+    why = f", and fetching failed: {reason}" if reason else ""
+    return (
+        f"missing weights: {files}; looked in {places}{why}. "
+        f"Give the file with --weights {missing[0]}=PATH, or work without a download: --preset handmade"
+    )
+
+
+def fetch_weights(name: str) -> Path:
+    """Download the weights `name` into the cache with a progress bar and return their path.
+
+    RAFT comes from where torchvision publishes it (its hash is checked), vision transformers through timm.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such model or the network cannot be reached.
+    """
+    if name in WEIGHTLESS:
+        raise WeightsError(f"{name} needs no weights")
+    folder = fetched_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be created ({error.strerror}); set FLOWCUT_CACHE to another folder") from None
+    path = _fetch_raft(name, folder) if name.startswith("raft-") else _fetch_timm(name, folder)
+    record = {"name": name, "sha256": sha256_of(path), "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    path.with_name(path.name + ".json").write_text(json.dumps(record, indent=1))
+    return path
+
+
+def _fetch_raft(name: str, folder: Path) -> Path:
+    from torch.hub import download_url_to_file
+    from torchvision.models import optical_flow
+
+    published: dict[str, str] = {
+        "raft-large": optical_flow.Raft_Large_Weights.C_T_V2.url,
+        "raft-small": optical_flow.Raft_Small_Weights.C_T_V2.url,
+    }
+    if name not in published:
+        raise InputError(f"unknown flow model {name!r}: choose one of {', '.join(published)}, dis")
+    path = folder / PUBLISHED_FILES[name][0]
+    try:
+        _check_reachable(published[name])
+        download_url_to_file(published[name], str(path), hash_prefix=_hash_in_name(path.name), progress=True)
+    except (OSError, RuntimeError) as error:  # no network; a hash that does not fit
+        raise WeightsError(f"{path.name} could not be fetched ({_brief(error)})") from None
+    return path
+
+
+def _fetch_timm(name: str, folder: Path) -> Path:
+    import timm
+    from huggingface_hub import constants, try_to_load_from_cache
+    from safetensors.torch import save_file
+
+    model_name = DINO_TIMM_NAME if name == "dino" else name
+    if not timm.is_model(model_name.split(".")[0]):
+        raise InputError(f"unknown feature model {name!r}: give dino, handmade or a timm model name")
+    path = folder / f"{model_name}.safetensors"
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        hub_id = timm.get_pretrained_cfg(model_name).hf_hub_id
+        known = try_to_load_from_cache(hub_id, "model.safetensors") if hub_id else None
+        if isinstance(known, str):  # another program fetched it: no network needed
+            shutil.copyfile(known, partial)
+            os.replace(partial, path)
+            return path
+        _check_reachable(constants.ENDPOINT)
+        # timm knows where and in which form each model is published; what is kept is its own naming.
+        model = timm.create_model(model_name, pretrained=True, num_classes=0)
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, partial)
+        os.replace(partial, path)
+    except Exception as error:  # noqa: BLE001  # hub clients raise their own families, which change between releases
+        raise WeightsError(f"{model_name} could not be fetched ({_brief(error)})") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _check_reachable(url: str) -> None:
+    """Raise OSError within seconds where there is no network; hub clients repeat for a minute before they say so."""
+    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "flowcut"})
+    try:
+        urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()
+    except urllib.error.HTTPError:
+        pass  # something answered
+
+
+def verify_weights(path: Path) -> tuple[bool, str]:
+    """Compare a weights file with the hash it was fetched with or that its name states.
+
+    Returns
+    -------
+    (ok, remark)
+        `ok` is False for a file that changed; the remark says what it was compared with.
+    """
+    actual = sha256_of(path)
+    record = path.with_name(path.name + ".json")
+    stated = _hash_in_name(path.name)
+    if record.is_file():
+        try:
+            expected = str(json.loads(record.read_text())["sha256"])
+        except (ValueError, KeyError, TypeError):
+            return False, f"its record {record.name} is damaged"
+        return actual == expected, "as fetched" if actual == expected else "changed since it was fetched"
+    if stated:
+        return actual.startswith(stated), "as published" if actual.startswith(stated) else "differs from the hash in its name"
+    return True, "nothing to compare with"
+
+
+def _hash_in_name(file_name: str) -> str | None:
+    match = re.search(r"-([0-9a-f]{8,64})\.", file_name)
+    return match[1] if match else None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a ``.safetensors`` or PyTorch file without running anything that is in it.
+
+    A checkpoint that wraps its model (``model``, ``state_dict``, DINO's ``teacher``) is unwrapped, and the prefixes
+    ``module.`` and ``backbone.`` are taken off.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, holds code, or holds no tensors.
+    """
+    import torch
+
+    content: Any
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        else:
+            # DINO's full checkpoint carries its command-line arguments, which are plain values.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "nsupported" in str(error) or "GLOBAL" in str(error):
+            raise WeightsError(f"{path}: refused, the file holds code or objects besides tensors") from None
+        raise WeightsError(f"{path}: no weights file, or a damaged one") from None
+    except Exception as error:  # noqa: BLE001  # every reader has its own way to say that bytes are wrong
+        raise WeightsError(f"{path}: no weights file, or a damaged one ({_brief(error)})") from None
+    for wrapper in ("teacher", "model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)} if isinstance(content, dict) else {}
+    if not tensors:
+        raise WeightsError(f"{path}: holds no tensors")
+    return {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in tensors.items()}
+
+
+def load_into(model: torch.nn.Module, weights: WeightsFile, tensors: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Load weights into a model of exactly that architecture.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Filled in place.
+    weights : WeightsFile
+        Read if `tensors` is not given, and named in errors.
+    tensors : mapping of str to tensor, optional
+        The tensors, where the caller has renamed some.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing, left over, of another shape, or not finite.
+    """
+    tensors = read_state_dict(weights.path) if tensors is None else tensors
+    wanted = model.state_dict()
+    missing = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
+    surplus = [key for key in tensors if key not in wanted]
+    shapes = [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]
+    for count, what in ((missing, "missing"), (surplus, "unknown"), (shapes, "of another shape")):
+        if count:
+            raise WeightsError(
+                f"{weights.path}: no weights of {weights.name}: {len(count)} of its tensors {what}, first {count[0]}"
+            )
+    broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise WeightsError(f"{weights.path}: holds NaN or infinite values, first in {broken[0]}")
+    model.load_state_dict(dict(tensors))
+
+
+def _brief(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

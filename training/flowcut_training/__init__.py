@@ -1,0 +1,1 @@
+"""Training and evaluation backend of flowcut-napari; it uses `flowcut_napari.core` and never Qt or napari."""
