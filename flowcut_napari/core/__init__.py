@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowcut_napari.core.affinity import Cosines, fused_affinity
     from flowcut_napari.core.cache import ArrayCache
+    from flowcut_napari.core.eigen import NormalizedCut, normalized_cut
     from flowcut_napari.core.errors import FlowCutError, InputError, MissingPackageError, OutputError, WeightsError
     from flowcut_napari.core.flow import flow_picture, partner_frame
-    from flowcut_napari.core.ncut import Cut, IterativeCut, NormalizedCut, cut_cosines, iterative_cut, normalized_cut
+    from flowcut_napari.core.ncut import Cut, IterativeCut, cut_cosines, iterative_cut
     from flowcut_napari.core.parameters import CutParameters
     from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameMasks, Instance, segment_frame
     from flowcut_napari.core.refine import refine_mask
@@ -23,7 +24,8 @@ _HOME = {
     "cache": ("ArrayCache",),
     "errors": ("FlowCutError", "InputError", "MissingPackageError", "OutputError", "WeightsError"),
     "flow": ("flow_picture", "partner_frame"),
-    "ncut": ("Cut", "IterativeCut", "NormalizedCut", "cut_cosines", "iterative_cut", "normalized_cut"),
+    "eigen": ("NormalizedCut", "normalized_cut"),
+    "ncut": ("Cut", "IterativeCut", "cut_cosines", "iterative_cut"),
     "parameters": ("CutParameters",),
     "pseudo_masks": ("FrameDescriber", "FrameMasks", "Instance", "segment_frame"),
     "refine": ("refine_mask",),

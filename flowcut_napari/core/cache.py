@@ -23,7 +23,7 @@ DEFAULT_LIMIT_GB = 20.0
 
 
 def cache_root() -> Path:
-    """Return the folder of everything that can be computed or fetched again: FLOWCUT_CACHE or the user's cache folder."""
+    """Return the folder of all that can be had again: FLOWCUT_CACHE, or the user's cache folder."""
     value = os.environ.get("FLOWCUT_CACHE")
     return Path(value).expanduser() if value else platformdirs.user_cache_path("flowcut")
 
@@ -53,6 +53,10 @@ class ArrayCache:
         self._written_since_trim = self.limit
         self._lock = threading.Lock()
         self._broken = False
+
+    def __reduce__(self) -> tuple[type[ArrayCache], tuple[Path, float]]:
+        # Other processes use the same folder through an object of their own.
+        return ArrayCache, (self.folder, self.limit / 1e9)
 
     def get(self, *key: str) -> np.ndarray | None:
         """Return the array kept under this key, or None."""
@@ -84,7 +88,8 @@ class ArrayCache:
             os.replace(temporary, path)
         except OSError as error:
             self._broken = True
-            warnings.warn(f"cache {self.folder} cannot be written ({error.strerror}); going on without it", stacklevel=2)
+            reason = error.strerror or error
+            warnings.warn(f"cache {self.folder} cannot be written ({reason}); going on without it", stacklevel=2)
             if temporary is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)

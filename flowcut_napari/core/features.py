@@ -171,13 +171,14 @@ def create_transformer(name: str) -> Any:
     timm_name = DINO_TIMM_NAME if name == "dino" else name
     if not timm.is_model(timm_name.split(".")[0]):
         raise InputError(f"unknown feature model {name!r}: give dino, handmade or a timm model name")
+    unsuitable = f"the features {name!r} are no plain vision transformer; keys cannot be taken from it"
     try:
         model = timm.create_model(timm_name, pretrained=False, num_classes=0, dynamic_img_size=True)
     except TypeError:
-        raise InputError(f"the features {name!r} are no plain vision transformer; keys cannot be taken from it") from None
+        raise InputError(unsuitable) from None
     blocks = getattr(model, "blocks", None)
     if not blocks or not hasattr(getattr(blocks[-1], "attn", None), "qkv") or not hasattr(model, "num_prefix_tokens"):
-        raise InputError(f"the features {name!r} are no plain vision transformer; keys cannot be taken from it")
+        raise InputError(unsuitable)
     return model
 
 

@@ -55,9 +55,7 @@ def partner_frame(index: int, gap: int, length: int) -> int | None:
     return length - 1 if length - 1 - index >= index else 0
 
 
-def flow_picture(
-    flow: np.ndarray, max_magnitude: float | None = None, *, min_magnitude: float = 0.0
-) -> np.ndarray:
+def flow_picture(flow: np.ndarray, max_magnitude: float | None = None, *, min_magnitude: float = 0.0) -> np.ndarray:
     """Draw a flow field with the Middlebury colour wheel: hue is direction, saturation is magnitude.
 
     With the defaults this equals ``torchvision.utils.flow_to_image`` of the one field: no motion is white, and
@@ -136,7 +134,7 @@ class DisFlow:
         """Return the flow (H, W, 2) float32 of each pair of (H, W, 3) uint8 pictures."""
         import cv2
 
-        method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         grey = [tuple(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pair) for pair in pairs]
         return [method.calc(first, second, None) for first, second in grey]
 

@@ -22,7 +22,8 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return (images in natural order, other files) of a folder; hidden files and folders are passed over."""
-    images, others = [], []
+    images: list[Path] = []
+    others: list[Path] = []
     for entry in folder.iterdir():
         if entry.name.startswith(".") or not entry.is_file():
             continue

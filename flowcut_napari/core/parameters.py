@@ -68,7 +68,7 @@ class CutParameters(BaseModel):
     )
     crf: bool = Field(True, title="CRF", description="refine each mask by a dense CRF")
     crf_min_iou: float = Field(
-        0.5, title="Min. CRF IoU", ge=0, le=1, description="drop a mask whose IoU before and after the CRF is below this"
+        0.5, title="Min. CRF IoU", ge=0, le=1, description="drop a mask whose IoU before and after CRF is below this"
     )
     min_flow: float = Field(
         1.0,

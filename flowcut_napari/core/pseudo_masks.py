@@ -231,7 +231,8 @@ class FrameDescriber:
         if not pairs:
             return []
         assert self.flow is not None  # a partner exists only where alpha is below 1
-        keys = [("flow-field", self.flow.identity, digests[index], digests[partner]) for index, partner in pairs.items()]
+        model = self.flow.identity
+        keys = [("flow-field", model, digests[index], digests[partner]) for index, partner in pairs.items()]
         known = [self.cache.get(*key) if self.cache else None for key in keys]
         missing = [
             (pictures[index], pictures[partner])
@@ -310,9 +311,8 @@ def _refine(
         area = int(mask.sum())
         if area == 0 or iou < parameters.crf_min_iou:
             reason: RejectReason = "empty" if area == 0 else "crf_iou"
-            rejected.append(
-                Rejected(cut.iteration, reason, area / mask.size, iou if crf else None, cut.eigenvalue, cut.eigengap, cut.seed)
-            )
+            share, crf_iou = area / mask.size, iou if crf else None
+            rejected.append(Rejected(cut.iteration, reason, share, crf_iou, cut.eigenvalue, cut.eigengap, cut.seed))
             continue
         taken_here |= after
         taken_in_video |= mask

@@ -118,6 +118,6 @@ def refine_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _unary_energy(mask: np.ndarray) -> np.ndarray:
-    """Return -log softmax of the 0/1 scores of the two labels, (2, H * W) float32: .3133 for a mask's label, 1.3133 against it."""
+    """Return -log softmax of the 0/1 scores of both labels, (2, H * W) float32: .3133 for the mask, 1.3133 against."""
     scores = np.stack([~mask, mask]).reshape(2, -1).astype(np.float32)
     return np.ascontiguousarray(np.log(np.exp(np.float32(1)) + 1) - scores, dtype=np.float32)

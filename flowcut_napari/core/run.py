@@ -11,7 +11,6 @@ import itertools
 import multiprocessing
 import os
 import pickle
-import platform
 import signal
 import sys
 import time
@@ -21,57 +20,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from threadpoolctl import threadpool_limits
 
-import flowcut_napari
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.errors import FlowCutError, InputError
-from flowcut_napari.core.features import FeatureModel, HandmadeFeatures, TransformerFeatures
-from flowcut_napari.core.flow import DisFlow, FlowModel, RaftFlow
+from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.models import GPU_BATCH, ModelPlan
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameDescription, FrameMasks, segment_frame
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
 from flowcut_napari.core.store import VideoMasks, VideoRecord
 from flowcut_napari.core.video import Video
-from flowcut_napari.core.weights import WeightsFile, find_weights
 
-# Frames that go through the models at once on a GPU.
-_GPU_BATCH = 8
 _LARGEST_CHUNK = 8
-_PACKAGES = ("numpy", "scipy", "opencv-python-headless", "pillow", "torch", "torchvision", "timm", "pydensecrf2")
-
-
-def resolve_device(device: str) -> str:
-    """Return a usable torch device: ``auto`` is CUDA if there is one, else the CPU.
-
-    Raises
-    ------
-    InputError
-        If the device is unknown or not there.
-    """
-    if device == "cpu":
-        return device
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if kind == "cuda" and (not number or number.isdigit()):
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= count:
-            raise InputError(f"device {device} is not there: this machine has {count} CUDA device(s); try --device cpu")
-        return device
-    if device == "mps":
-        if not torch.backends.mps.is_available():
-            raise InputError("device mps is not there on this machine; try --device cpu")
-        return device
-    raise InputError(f"unknown device {device!r}: give auto, cpu, cuda, cuda:N or mps")
 
 
 def available_cores() -> int:
@@ -79,82 +44,6 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class ModelPlan:
-    """Which models to build, with what; it travels to worker processes."""
-
-    parameters: CutParameters
-    weights: Mapping[str, WeightsFile]
-    device: str
-    cache: ArrayCache | None
-
-    @classmethod
-    def make(
-        cls,
-        parameters: CutParameters,
-        weights: Mapping[str, Path] | None = None,
-        device: str = "auto",
-        cache: ArrayCache | None = None,
-    ) -> ModelPlan:
-        """Find weights and device.
-
-        Raises
-        ------
-        WeightsError
-            If weights are missing.
-        InputError
-            If the device is not there, or a path was given for a model that is not used.
-        """
-        names = [parameters.features, parameters.flow] if parameters.uses_flow else [parameters.features]
-        unused = sorted(set(weights or {}) - set(names))
-        if unused:
-            raise InputError(f"weights given for {unused[0]}, but the models in use are {' and '.join(names)}")
-        return cls(parameters, find_weights(names, weights), resolve_device(device), cache)
-
-    def build(self) -> FrameDescriber:
-        """Build the models.
-
-        Raises
-        ------
-        WeightsError
-            If a file holds no weights of its model.
-        """
-        parameters = self.parameters
-        features: FeatureModel
-        if parameters.features == "handmade":
-            features = HandmadeFeatures()
-        else:
-            weights = self.weights[parameters.features]
-            features = TransformerFeatures(parameters.features, weights, self.device, parameters.min_flow)
-        flow: FlowModel | None = None
-        if parameters.uses_flow and parameters.flow == "dis":
-            flow = DisFlow()
-        elif parameters.uses_flow:
-            flow = RaftFlow(parameters.flow, self.weights[parameters.flow], self.device, parameters.flow_updates)
-        return FrameDescriber(parameters, features, flow, self.cache, batch=1 if self.device == "cpu" else _GPU_BATCH)
-
-    def provenance(self) -> dict[str, Any]:
-        """Return what results owe their numbers to: versions, models, weights, device."""
-        parameters = self.parameters
-        return {
-            "flowcut_napari": flowcut_napari.__version__,
-            "python": platform.python_version(),
-            "packages": {name: found for name in _PACKAGES if (found := _version(name))},
-            "features": self._model(parameters.features),
-            "flow": self._model(parameters.flow) if parameters.uses_flow else None,
-            "device": self.device,
-            "crf": "pydensecrf" if parameters.crf and crf_is_available() else None,
-        }
-
-    def _model(self, name: str) -> dict[str, str | None]:
-        weights = self.weights.get(name)
-        return {
-            "name": name,
-            "weights": weights.path.name if weights else None,
-            "sha256": weights.sha256 if weights else None,
-        }
 
 
 class Segmenter:
@@ -191,7 +80,7 @@ class Segmenter:
         self.workers = max(1, workers)
         self.notices: list[str] = []
         if parameters.crf and not crf_is_available():
-            self.notices.append(f"pydensecrf is not installed, masks stay unrefined; to refine them: {CRF_INSTALL_HINT}")
+            self.notices.append(f"pydensecrf is not installed, masks stay unrefined; to mend it: {CRF_INSTALL_HINT}")
         self._on_cpu = self.plan.device == "cpu"
         self._pool: ProcessPoolExecutor | None = None
         self._children: list[Any] = []
@@ -244,7 +133,7 @@ class Segmenter:
         return VideoMasks(VideoRecord.of(video), self.plan.parameters, provenance, tuple(frames), files)
 
     def video_notes(self, video: Video) -> list[str]:
-        """Return what a user should know about the masks of this video: files passed over, a partner that is missing or nearer."""
+        """Return what a user should know of this video's masks: files passed over, flow partners missing or nearer."""
         notes = list(video.notices)
         parameters = self.plan.parameters
         if parameters.uses_flow and len(video) == 1:
@@ -303,7 +192,7 @@ class Segmenter:
             for chunk in _chunks(indices, size):
                 yield _work_on_frames, token, packed, list(chunk)
         else:
-            for chunk in _chunks(indices, _GPU_BATCH):
+            for chunk in _chunks(indices, GPU_BATCH):
                 for description in self._describer.describe(video, chunk):
                     yield _work_on_description, description
 
@@ -437,10 +326,3 @@ def _time_stamp(seconds: float) -> dict[str, Any]:
 
 def _utc(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

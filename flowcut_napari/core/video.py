@@ -245,7 +245,7 @@ def _why_no_image(path: Path, others: list[Path]) -> str:
 
 
 def _davis_videos(root: Path, wanted: str | None) -> list[Video]:
-    """Sequences of a DAVIS root: ``JPEGImages/SEQ`` or ``JPEGImages/RESOLUTION/SEQ``, the first resolution that is there."""
+    """Open ``JPEGImages/SEQ`` or ``JPEGImages/RESOLUTION/SEQ``, of the first resolution that is there."""
     base = root / "JPEGImages"
     for resolution in ("480p", "Full-Resolution", "1080p", "360p"):
         if (base / resolution).is_dir():

@@ -8,6 +8,7 @@ but tensors.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 DINO_TIMM_NAME = "vit_small_patch16_224.dino"
 # Files as their authors publish them; those of torchvision end in the start of their SHA-256.
 PUBLISHED_FILES: dict[str, tuple[str, ...]] = {
-    "dino": ("dino_deitsmall16_pretrain.pth", "dino_deitsmall16_pretrain_full_checkpoint.pth", f"{DINO_TIMM_NAME}.safetensors"),
+    "dino": (
+        "dino_deitsmall16_pretrain.pth",
+        "dino_deitsmall16_pretrain_full_checkpoint.pth",
+        f"{DINO_TIMM_NAME}.safetensors",
+    ),
     "raft-large": ("raft_large_C_T_V2-1bb1363a.pth",),
     "raft-small": ("raft_small_C_T_V2-01064c6d.pth",),
 }
@@ -66,7 +71,9 @@ def file_names(name: str) -> list[str]:
     return [*PUBLISHED_FILES.get(name, ()), *(stem + suffix for stem in stems for suffix in _SUFFIXES)]
 
 
-def find_weights(names: Sequence[str], given: Mapping[str, Path] | None = None, *, fetch: bool = True) -> dict[str, WeightsFile]:
+def find_weights(
+    names: Sequence[str], given: Mapping[str, Path] | None = None, *, fetch: bool = True
+) -> dict[str, WeightsFile]:
     """Find the weights of all `names`, fetching what is nowhere to be found.
 
     Parameters
@@ -145,7 +152,9 @@ def fetch_weights(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WeightsError(f"{folder}: cannot be created ({error.strerror}); set FLOWCUT_CACHE to another folder") from None
+        raise WeightsError(
+            f"{folder}: cannot be made ({error.strerror}); give FLOWCUT_CACHE another folder"
+        ) from None
     path = _fetch_raft(name, folder) if name.startswith("raft-") else _fetch_timm(name, folder)
     record = {"name": name, "sha256": sha256_of(path), "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     path.with_name(path.name + ".json").write_text(json.dumps(record, indent=1))
@@ -182,7 +191,8 @@ def _fetch_timm(name: str, folder: Path) -> Path:
     path = folder / f"{model_name}.safetensors"
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        hub_id = timm.get_pretrained_cfg(model_name).hf_hub_id
+        published = timm.get_pretrained_cfg(model_name)
+        hub_id = published.hf_hub_id if published else None
         known = try_to_load_from_cache(hub_id, "model.safetensors") if hub_id else None
         if isinstance(known, str):  # another program fetched it: no network needed
             shutil.copyfile(known, partial)
@@ -203,10 +213,8 @@ def _fetch_timm(name: str, folder: Path) -> Path:
 def _check_reachable(url: str) -> None:
     """Raise OSError within seconds where there is no network; hub clients repeat for a minute before they say so."""
     request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "flowcut"})
-    try:
+    with contextlib.suppress(urllib.error.HTTPError):  # something answered
         urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()
-    except urllib.error.HTTPError:
-        pass  # something answered
 
 
 def verify_weights(path: Path) -> tuple[bool, str]:
@@ -227,7 +235,8 @@ def verify_weights(path: Path) -> tuple[bool, str]:
             return False, f"its record {record.name} is damaged"
         return actual == expected, "as fetched" if actual == expected else "changed since it was fetched"
     if stated:
-        return actual.startswith(stated), "as published" if actual.startswith(stated) else "differs from the hash in its name"
+        same = actual.startswith(stated)
+        return same, "as published" if same else "differs from the hash in its name"
     return True, "nothing to compare with"
 
 
@@ -278,7 +287,8 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
             break
-    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)} if isinstance(content, dict) else {}
+    entries = content.items() if isinstance(content, dict) else ()
+    tensors = {key: value for key, value in entries if isinstance(value, torch.Tensor)}
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors")
     return {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in tensors.items()}

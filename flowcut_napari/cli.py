@@ -1,0 +1,188 @@
+"""The command ``flowcut``: one function a command, each a line or two, so that ``flowcut --help`` comes at once.
+
+Errors are one line on stderr; ``--debug`` anywhere on the line shows the traceback. Exit codes: 0 done, 1 some of
+the work failed, 2 bad usage or input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowcut_napari import __version__
+from flowcut_napari.commands import console
+from flowcut_napari.commands.options import Settings, with_settings
+from flowcut_napari.core.errors import FlowCutError
+
+app = typer.Typer(
+    name="flowcut",
+    help="Pseudo-masks for unsupervised video instance segmentation (FlowCut).",
+    epilog="Add --debug to any command to see the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_app = typer.Typer(help="List, fetch and verify pretrained weights.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout, nothing else")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="processes; as many as cores if not given", show_default=False)
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results", metavar="OUT")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.stdout.print(f"flowcut-napari {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def flowcut(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Pseudo-masks for unsupervised video instance segmentation (FlowCut)."""
+
+
+@app.command()
+@with_settings
+def masks(
+    videos: Annotated[
+        list[str],
+        typer.Argument(metavar="VIDEO...", help="folders of images, video files, DAVIS roots, YouTube-VIS json; ROOT::NAME for one of many"),
+    ],
+    out: Out,
+    settings: Settings,
+    frames: Annotated[
+        str | None, typer.Option(help="frames that get masks, START:STOP:STEP, blanks allowed", show_default=False)
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="also write overlays as PNG and a contact sheet")] = False,
+    workers: Workers = None,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="keep features and flow on disk")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="also replace files that hold decisions or masks made by hand")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Stage 1: make pseudo-masks; writes OUT/NAME.masks.json for every video."""
+    from flowcut_napari.commands.masks import run_masks
+
+    raise typer.Exit(
+        run_masks(
+            videos,
+            out,
+            settings,
+            frames=frames,
+            preview=preview,
+            workers=workers,
+            use_cache=cache,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the results", metavar="DIR")] = Path(
+        "flowcut-demo"
+    ),
+    gui: Annotated[
+        bool, typer.Option("--gui/--no-gui", help="open the result in a window (this version opens none)")
+    ] = False,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Run on the bundled clip, without any download: masks, their score, a picture."""
+    from flowcut_napari.commands.demo import run_demo
+
+    raise typer.Exit(run_demo(out, workers=workers, as_json=as_json))
+
+
+@app.command()
+@with_settings
+def bench(
+    settings: Settings,
+    video: Annotated[
+        str | None, typer.Argument(help="a video to measure on; the bundled clip if not given", show_default=False)
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=3, help="runs of each stage, after a warm-up")] = 15,
+    large: Annotated[bool, typer.Option("--large/--no-large", help="also cut 3600 patches (takes a minute)")] = True,
+    as_json: Json = False,
+) -> None:
+    """Measure this machine, stage by stage, beside the reference numerics."""
+    from flowcut_napari.commands.bench import run_bench
+
+    raise typer.Exit(run_bench(settings, video, repeats=repeats, large=large, as_json=as_json))
+
+
+@weights_app.command("list")
+def weights_list(as_json: Json = False) -> None:
+    """Show which weights are there and where the others are looked for."""
+    from flowcut_napari.commands.weights import list_weights
+
+    raise typer.Exit(list_weights(as_json))
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="dino, raft-large, raft-small or timm names; the first three if none")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Download weights into the cache folder."""
+    from flowcut_napari.commands.weights import fetch
+
+    raise typer.Exit(fetch(names or [], as_json))
+
+
+@weights_app.command("verify")
+def weights_verify(as_json: Json = False) -> None:
+    """Compare the weights that are there with their hashes."""
+    from flowcut_napari.commands.weights import verify
+
+    raise typer.Exit(verify(as_json))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    if debug:
+        words.remove("--debug")
+    try:
+        code = app(words, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        console.failure("interrupted; what was finished is kept")
+        code = 130
+    except Exception as error:  # noqa: BLE001  # the last place where an error can become one line
+        if debug:
+            raise
+        code = _report(error)
+    sys.stdout.flush()
+    sys.exit(code or 0)
+
+
+def _report(error: Exception) -> int:
+    # Usage errors of typer: their class has moved between modules, what they can do has not.
+    if hasattr(error, "format_message"):
+        console.failure(f"{error.format_message()} (see --help)")
+        return 2
+    if isinstance(error, FlowCutError):
+        console.failure(str(error))
+        return 2
+    console.failure(f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback")
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""``flowcut masks``: stage 1, pseudo-masks of videos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from flowcut_napari.commands import console
+from flowcut_napari.commands.options import Settings, parse_frames
+from flowcut_napari.core.cache import ArrayCache
+from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
+from flowcut_napari.core.preview import contact_sheet, save_overlays
+from flowcut_napari.core.run import Segmenter, available_cores
+from flowcut_napari.core.store import VideoMasks, check_writable, load_masks, masks_path, save_masks
+from flowcut_napari.core.video import Video, open_videos
+
+
+@dataclass
+class Outcome:
+    """What became of every video."""
+
+    done: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    def fail(self, video: str, error: FlowCutError) -> None:
+        """Take down a failure, and say it at once."""
+        self.failed.append({"video": video, "error": str(error)})
+        console.failure(str(error))
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all is done, 1 when some is, 2 when nothing is."""
+        if not self.failed:
+            return 0
+        return 1 if self.done else 2
+
+
+def run_masks(
+    addresses: list[str],
+    out: Path,
+    settings: Settings,
+    *,
+    frames: str | None = None,
+    preview: bool = False,
+    workers: int | None = None,
+    use_cache: bool = True,
+    overwrite: bool = False,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Make and save the pseudo-masks of all videos at the addresses; return the exit code."""
+    outcome = Outcome()
+    check_writable(out)
+    videos = _open_all(addresses, outcome)
+    _refuse_same_names(videos)
+    if videos:
+        cache = ArrayCache() if use_cache else None
+        count = available_cores() if workers is None else workers
+        parts = settings.parameters, settings.weights, settings.device
+        with (
+            Segmenter(parts[0], weights=parts[1], device=parts[2], workers=count, cache=cache) as segmenter,
+            console.progress_bar() as progress,
+        ):
+            for text in segmenter.notices:
+                console.note(text)
+            for video in videos:
+                try:
+                    path = masks_path(out, video.name)
+                    _protect_hand_work(path, overwrite)
+                    masks = _segment(segmenter, video, frames, progress)
+                    save_masks(masks, path)
+                    if preview:
+                        _save_preview(video, masks, out)
+                except FlowCutError as error:
+                    outcome.fail(video.name, error)
+                    continue
+                outcome.done.append(_summary(masks, path))
+                if not (as_json or quiet):
+                    console.stdout.print(_line(masks, path))
+    if as_json:
+        console.print_json({"videos": outcome.done, "failed": outcome.failed})
+    elif outcome.failed and outcome.done:
+        total = len(outcome.done) + len(outcome.failed)
+        names = ", ".join(item["video"] for item in outcome.failed)
+        console.failure(f"{len(outcome.failed)} of {total} videos failed: {names}")
+    return outcome.exit_code
+
+
+def _open_all(addresses: list[str], outcome: Outcome) -> list[Video]:
+    videos: list[Video] = []
+    for address in addresses:
+        try:
+            videos += open_videos(address)
+        except InputError as error:
+            outcome.fail(address, error)
+    return videos
+
+
+def _refuse_same_names(videos: list[Video]) -> None:
+    seen: dict[str, Video] = {}
+    for video in videos:
+        other = seen.setdefault(video.name, video)
+        if other is not video:
+            raise InputError(
+                f"{other.path} and {video.path} are both called {video.name}; run them into different folders"
+            )
+
+
+def _protect_hand_work(path: Path, overwrite: bool) -> None:
+    """Refuse to overwrite what a person decided or drew."""
+    if overwrite or not path.exists():
+        return
+    if load_masks(path).has_hand_work():
+        raise InputError(f"{path}: holds decisions or masks made by hand; give another -o, or --overwrite")
+
+
+def _segment(segmenter: Segmenter, video: Video, frames: str | None, progress: Progress) -> VideoMasks:
+    for text in segmenter.video_notes(video):
+        console.note(text)
+    indices = parse_frames(frames, len(video))
+    task = progress.add_task(video.name, total=len(indices))
+    try:
+        return segmenter.segment(video, indices, lambda _: progress.advance(task))
+    finally:
+        progress.remove_task(task)
+
+
+def _save_preview(video: Video, masks: VideoMasks, out: Path) -> None:
+    try:
+        save_overlays(video, masks, out / f"{video.name}.preview")
+        contact_sheet(video, masks).save(out / f"{video.name}.preview.png")
+    except OSError as error:
+        if isinstance(error, FlowCutError):
+            raise
+        raise OutputError(f"{out}: the preview cannot be written ({error.strerror or error})") from None
+
+
+def _summary(masks: VideoMasks, path: Path) -> dict[str, Any]:
+    return {
+        "video": masks.video.name,
+        "masks": str(path),
+        "frames": len(masks.frames),
+        "frames_with_masks": sum(bool(frame.instances) for frame in masks.frames),
+        "instances": sum(len(frame.instances) for frame in masks.frames),
+        "seconds": masks.provenance["seconds"],
+        "notes": masks.provenance["notes"],
+    }
+
+
+def _line(masks: VideoMasks, path: Path) -> str:
+    summary = _summary(masks, path)
+    seconds = summary["seconds"]
+    speed = f", {summary['frames'] / seconds:.2f} frames/s" if seconds else ""
+    return (
+        f"[bold]{summary['video']}[/]: {summary['instances']} masks in {summary['frames_with_masks']} of "
+        f"{summary['frames']} frames{speed} -> {path}"
+    )

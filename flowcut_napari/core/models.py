@@ -1,0 +1,134 @@
+"""Which models a run needs, where they run, and what its results owe their numbers to."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import flowcut_napari
+from flowcut_napari.core.cache import ArrayCache
+from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.features import FeatureModel, HandmadeFeatures, TransformerFeatures
+from flowcut_napari.core.flow import DisFlow, FlowModel, RaftFlow
+from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.pseudo_masks import FrameDescriber
+from flowcut_napari.core.refine import crf_is_available
+from flowcut_napari.core.weights import WeightsFile, find_weights
+
+# Frames that go through the models at once on a GPU.
+GPU_BATCH = 8
+_PACKAGES = ("numpy", "scipy", "opencv-python-headless", "pillow", "torch", "torchvision", "timm", "pydensecrf2")
+
+
+def resolve_device(device: str) -> str:
+    """Return a usable torch device: ``auto`` is CUDA if there is one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and (not number or number.isdigit()):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise InputError(f"device {device} is not there: this machine has {count} CUDA device(s); try --device cpu")
+        return device
+    if device == "mps":
+        if not torch.backends.mps.is_available():
+            raise InputError("device mps is not there on this machine; try --device cpu")
+        return device
+    raise InputError(f"unknown device {device!r}: give auto, cpu, cuda, cuda:N or mps")
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """Which models to build, with what; it travels to worker processes."""
+
+    parameters: CutParameters
+    weights: Mapping[str, WeightsFile]
+    device: str
+    cache: ArrayCache | None
+
+    @classmethod
+    def make(
+        cls,
+        parameters: CutParameters,
+        weights: Mapping[str, Path] | None = None,
+        device: str = "auto",
+        cache: ArrayCache | None = None,
+    ) -> ModelPlan:
+        """Find weights and device.
+
+        Raises
+        ------
+        WeightsError
+            If weights are missing.
+        InputError
+            If the device is not there, or a path was given for a model that is not used.
+        """
+        names = [parameters.features, parameters.flow] if parameters.uses_flow else [parameters.features]
+        unused = sorted(set(weights or {}) - set(names))
+        if unused:
+            raise InputError(f"weights given for {unused[0]}, but the models in use are {' and '.join(names)}")
+        return cls(parameters, find_weights(names, weights), resolve_device(device), cache)
+
+    def build(self) -> FrameDescriber:
+        """Build the models.
+
+        Raises
+        ------
+        WeightsError
+            If a file holds no weights of its model.
+        """
+        parameters = self.parameters
+        features: FeatureModel
+        if parameters.features == "handmade":
+            features = HandmadeFeatures()
+        else:
+            weights = self.weights[parameters.features]
+            features = TransformerFeatures(parameters.features, weights, self.device, parameters.min_flow)
+        flow: FlowModel | None = None
+        if parameters.uses_flow and parameters.flow == "dis":
+            flow = DisFlow()
+        elif parameters.uses_flow:
+            flow = RaftFlow(parameters.flow, self.weights[parameters.flow], self.device, parameters.flow_updates)
+        return FrameDescriber(parameters, features, flow, self.cache, batch=1 if self.device == "cpu" else GPU_BATCH)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what results owe their numbers to: versions, models, weights, device."""
+        parameters = self.parameters
+        return {
+            "flowcut_napari": flowcut_napari.__version__,
+            "python": platform.python_version(),
+            "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+            "features": self._model(parameters.features),
+            "flow": self._model(parameters.flow) if parameters.uses_flow else None,
+            "device": self.device,
+            "crf": "pydensecrf" if parameters.crf and crf_is_available() else None,
+        }
+
+    def _model(self, name: str) -> dict[str, str | None]:
+        weights = self.weights.get(name)
+        return {
+            "name": name,
+            "weights": weights.path.name if weights else None,
+            "sha256": weights.sha256 if weights else None,
+        }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
