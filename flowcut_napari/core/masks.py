@@ -40,7 +40,7 @@ def decode_rle(rle: Rle) -> np.ndarray:
     """
     try:
         mask = coco.decode({"size": rle["size"], "counts": rle["counts"].encode("ascii")})
-    except (ValueError, TypeError, KeyError, UnicodeEncodeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise InputError(f"a mask cannot be decoded: {error}") from None
     return mask.astype(bool)
 

@@ -125,8 +125,9 @@ class ImageSequence(Video):
         return read_rgb(self._files[index])
 
     def frame_file(self, index: int) -> str:
-        """Return the file of a frame relative to `path`."""
-        return Path(os.path.relpath(self._files[index], self.path)).as_posix()
+        """Return the file of a frame relative to the folder `path`, or to the folder of the json `path`."""
+        folder = self.path if self.path.is_dir() else self.path.parent
+        return Path(os.path.relpath(self._files[index], folder)).as_posix()
 
     def _fingerprint_parts(self) -> Iterator[bytes]:
         for file in self._files:
