@@ -57,7 +57,10 @@ def flowcut(
 def masks(
     videos: Annotated[
         list[str],
-        typer.Argument(metavar="VIDEO...", help="folders of images, video files, DAVIS roots, YouTube-VIS json; ROOT::NAME for one of many"),
+        typer.Argument(
+            metavar="VIDEO...",
+            help="folders of images, video files, DAVIS roots, YouTube-VIS json; ROOT::NAME for one of many",
+        ),
     ],
     out: Out,
     settings: Settings,
@@ -164,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         console.failure("interrupted; what was finished is kept")
         code = 130
-    except Exception as error:  # noqa: BLE001  # the last place where an error can become one line
+    except Exception as error:  # the last place where an error can become one line
         if debug:
             raise
         code = _report(error)

@@ -138,8 +138,12 @@ def make_fish(rng: np.random.Generator) -> Toy:
         for field, (x, y), rays in ((tail, (-78, 2), 34), (fin, (52, 16), 26)):
             cover = toy.part(field, gold, 0.45) * smoothstep(-3, -8, field)
             toy.paint(cover * smoothstep(0, 0.9, np.sin(np.arctan2(w - y, x - u) * rays)), ray, raise_by=-0.5)
-    body = toy.part(union(ellipse(u - 18, v, 88, 46), limb(u, v, (10, 0), (-100, 0), 38, 13), k=26), colour("e2611c"),
-                    puff=0.8, lift=3)
+    body = toy.part(
+        union(ellipse(u - 18, v, 88, 46), limb(u, v, (10, 0), (-100, 0), 38, 13), k=26),
+        colour("e2611c"),
+        puff=0.8,
+        lift=3,
+    )
     toy.paint(body * smoothstep(0.2, 1.0, v**2 / 1700 + 0.12 * toy.clumps), colour("c5460f"))  # darker flanks
     for centre, half in ((44, 12), (-18, 13), (-78, 8)):
         band = np.abs(u - centre + 0.005 * v**2 - 1.6 * np.sin(v / 9 + centre)) - half

@@ -143,15 +143,25 @@ def youtube_vis(ids: Sequence[Labels]) -> dict[str, object]:
     annotations = []
     for obj in range(1, int(np.max(ids)) + 1):
         rles = [coco_mask.encode(np.asfortranarray(i == obj, np.uint8)) if (i == obj).any() else None for i in ids]
-        annotations.append({"id": obj, "video_id": 1, "category_id": 1, "iscrowd": 0, **size,
-                            "segmentations": [r and {**r, "counts": r["counts"].decode("ascii")} for r in rles],
-                            "bboxes": [r and coco_mask.toBbox(r).tolist() for r in rles],
-                            "areas": [r and int(coco_mask.area(r)) for r in rles]})
-    return {"info": {"description": "flowcut-napari sample clip", "version": "1.0", "license": "BSD-3-Clause"},
-            "licenses": [],
-            "videos": [{"id": 1, **size, "file_names": [f"{NAME}/{t:05d}.jpg" for t in range(len(ids))]}],
-            "categories": [{"id": 1, "name": "fg", "supercategory": "fg"}],
-            "annotations": annotations}
+        annotations.append(
+            {
+                "id": obj,
+                "video_id": 1,
+                "category_id": 1,
+                "iscrowd": 0,
+                **size,
+                "segmentations": [r and {**r, "counts": r["counts"].decode("ascii")} for r in rles],
+                "bboxes": [r and coco_mask.toBbox(r).tolist() for r in rles],
+                "areas": [r and int(coco_mask.area(r)) for r in rles],
+            }
+        )
+    return {
+        "info": {"description": "flowcut-napari sample clip", "version": "1.0", "license": "BSD-3-Clause"},
+        "licenses": [],
+        "videos": [{"id": 1, **size, "file_names": [f"{NAME}/{t:05d}.jpg" for t in range(len(ids))]}],
+        "categories": [{"id": 1, "name": "fg", "supercategory": "fg"}],
+        "annotations": annotations,
+    }
 
 
 def main() -> None:

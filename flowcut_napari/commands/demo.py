@@ -21,7 +21,9 @@ _TOYS = {1: "fish, swims over the turtle", 2: "turtle, crawls below the fish", 3
 def run_demo(out: Path, *, workers: int | None = None, as_json: bool = False) -> int:
     """Make masks of the bundled clip, score them and draw a picture; return the exit code."""
     folder = sample.sample_folder()
-    settings = Settings(CutParameters.preset("handmade"), {}, "cpu", "handmade")
+    # One of the toys never moves: the picture must weigh more than where everything moves.
+    parameters = CutParameters.preset("handmade").with_changes(alpha=0.8, max_instances=2)
+    settings = Settings(parameters, {}, "cpu")
     code = run_masks(
         [f"{folder}::{sample.NAME}"], out, settings, preview=True, workers=workers, as_json=False, quiet=as_json
     )

@@ -38,7 +38,6 @@ class Settings:
     parameters: CutParameters
     weights: dict[str, Path]
     device: str
-    preset: str
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,9 +58,7 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shared_options() -> list[inspect.Parameter]:
     options = [
-        _option(
-            "preset", str, f"values to start from: {', '.join(get_args(PresetName))}", _METHOD, default="flowcut"
-        )
+        _option("preset", str, f"values to start from: {', '.join(get_args(PresetName))}", _METHOD, default="flowcut")
     ]
     for name, panel in _FIELDS.items():
         field = CutParameters.model_fields[name]
@@ -72,9 +69,7 @@ def _shared_options() -> list[inspect.Parameter]:
             options.append(_option(name, str | None, f"optical flow: {', '.join(get_args(FlowName))}", panel))
         else:
             options.append(_option(name, _annotation(field.annotation), text, panel))
-    options.append(
-        _option("size", str | None, "size frames are worked at, HEIGHTxWIDTH, landscape (360x640)", _METHOD)
-    )
+    options.append(_option("size", str | None, "size frames are worked at, HEIGHTxWIDTH, landscape (360x640)", _METHOD))
     options.append(
         _option(
             "weights",
@@ -108,9 +103,7 @@ def _option(
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=annotation)
 
 
-def _settings(
-    *, preset: str, size: str | None, weights: list[str] | None, device: str, **fields: Any
-) -> Settings:
+def _settings(*, preset: str, size: str | None, weights: list[str] | None, device: str, **fields: Any) -> Settings:
     changes = {name: value for name, value in fields.items() if value is not None}
     if size is not None:
         changes |= parse_size(size)
@@ -120,7 +113,7 @@ def _settings(
         raise InputError(one_line(error)) from None
     except ValueError as error:  # the name of the preset
         raise InputError(str(error)) from None
-    return Settings(parameters, parse_weights(weights or []), device, preset)
+    return Settings(parameters, parse_weights(weights or []), device)
 
 
 def parse_weights(entries: list[str]) -> dict[str, Path]:

@@ -122,7 +122,9 @@ def bench_stages(video: Video, plan: ModelPlan, repeats: int) -> Iterator[Figure
             pairs = [(picture, partner)] * batch
             model = describer.flow
             flow = model.estimate(pairs)[0]
-            yield _figure(f"flow, {model.name}", _per(batch, measure(lambda: model.estimate(pairs), repeats)), None, each)
+            yield _figure(
+                f"flow, {model.name}", _per(batch, measure(lambda: model.estimate(pairs), repeats)), None, each
+            )
             views += [Motion(flow, picture)] * batch
         times = _per(batch, measure(lambda: describer.features.encode(views), repeats))
         yield _figure(f"features, {describer.features.name}, frame and flow", times, None, each)

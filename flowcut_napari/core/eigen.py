@@ -157,9 +157,7 @@ def _largest_pair(
 
     operator = LinearOperator((len(scale), len(scale)), matvec=product, dtype=np.float64)
     start = start - (known @ start) @ known
-    value, vector = eigsh(
-        operator, k=1, which="LA", v0=start, ncv=_KRYLOV_SIZE, tol=tolerance, maxiter=_MOST_RESTARTS
-    )
+    value, vector = eigsh(operator, k=1, which="LA", v0=start, ncv=_KRYLOV_SIZE, tol=tolerance, maxiter=_MOST_RESTARTS)
     return float(value[0]), vector[:, 0]
 
 

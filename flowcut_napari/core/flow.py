@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from flowcut_napari.core.dis_flow import VERSION as DIS_VERSION
+from flowcut_napari.core.dis_flow import dis_flow
 from flowcut_napari.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,18 +127,14 @@ def _colour_wheel() -> np.ndarray:
 
 
 class DisFlow:
-    """Dense Inverse Search flow (Kroeger et al., ECCV 2016) from OpenCV: fast, no weights, weak on smooth surfaces."""
+    """Dense Inverse Search from OpenCV after camera alignment: no weights; see `flowcut_napari.core.dis_flow`."""
 
     name = "dis"
-    identity = "dis/medium"
+    identity = f"dis/{DIS_VERSION}"
 
     def estimate(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
         """Return the flow (H, W, 2) float32 of each pair of (H, W, 3) uint8 pictures."""
-        import cv2
-
-        method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        grey = [tuple(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pair) for pair in pairs]
-        return [method.calc(first, second, None) for first, second in grey]
+        return [dis_flow(first, second) for first, second in pairs]
 
 
 class RaftFlow:

@@ -13,8 +13,8 @@ from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.video import Video
 
-# Distinct in hue and lightness, also to colour-blind eyes (Okabe & Ito), brightest first.
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 200, 140), (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178))
+# Hues that stand out from most pictures and from each other.
+COLOURS = ((255, 45, 140), (0, 190, 255), (150, 235, 40), (255, 190, 0), (165, 95, 255), (0, 225, 170), (255, 100, 50))
 _PAPER = (24, 26, 31)
 _INK = (232, 234, 237)
 _FAINT = (150, 154, 162)
@@ -75,7 +75,7 @@ def contact_sheet(
 
 def _how(masks: VideoMasks) -> str:
     chosen = masks.parameters
-    motion = f"{chosen.flow} flow, gap {chosen.gap}" if chosen.uses_flow else "no flow"
+    motion = f"{chosen.flow.replace('dis', 'DIS').replace('raft', 'RAFT')} flow, gap {chosen.gap}" if chosen.uses_flow else "no flow"
     crf = "CRF" if masks.provenance.get("crf") else "no CRF"
     return f"{chosen.features} features, {motion}, alpha {chosen.alpha:g}, tau {chosen.tau:g}, {crf}"
 

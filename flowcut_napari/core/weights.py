@@ -152,9 +152,7 @@ def fetch_weights(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WeightsError(
-            f"{folder}: cannot be made ({error.strerror}); give FLOWCUT_CACHE another folder"
-        ) from None
+        raise WeightsError(f"{folder}: cannot be made ({error.strerror}); give FLOWCUT_CACHE another folder") from None
     path = _fetch_raft(name, folder) if name.startswith("raft-") else _fetch_timm(name, folder)
     record = {"name": name, "sha256": sha256_of(path), "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     path.with_name(path.name + ".json").write_text(json.dumps(record, indent=1))

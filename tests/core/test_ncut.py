@@ -44,7 +44,9 @@ def test_it_equals_the_reference_programs(case: str) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    seed=st.integers(0, 1000), grid=st.sampled_from([(12, 20), (20, 11), (16, 16)]), alpha=st.sampled_from([0.3, 0.7, 1])
+    seed=st.integers(0, 1000),
+    grid=st.sampled_from([(12, 20), (20, 11), (16, 16)]),
+    alpha=st.sampled_from([0.3, 0.7, 1]),
 )
 def test_it_equals_the_dense_loop(seed: int, grid: tuple[int, int], alpha: float) -> None:
     rgb, flow = synthetic_features(grid, channels=64, seed=seed)

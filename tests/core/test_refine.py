@@ -81,7 +81,9 @@ def test_an_empty_mask_stays_empty() -> None:
 
 
 @pytest.mark.parametrize(("grid", "size"), [((22, 40), (360, 640)), ((60, 60), (480, 480)), ((26, 46), (360, 640))])
-def test_upsampling_is_torchs_nearest(random: np.random.Generator, grid: tuple[int, int], size: tuple[int, int]) -> None:
+def test_upsampling_is_torchs_nearest(
+    random: np.random.Generator, grid: tuple[int, int], size: tuple[int, int]
+) -> None:
     import torch
 
     mask = random.random(grid) < 0.5

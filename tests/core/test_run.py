@@ -61,7 +61,7 @@ def test_a_single_frame_is_cut_without_flow_and_that_is_said(tmp_path: Path) -> 
     masks = segment_video(video, SMALL)
     assert [frame.partner for frame in masks.frames] == [None]
     assert masks.frames == segment_video(video, SMALL.with_changes(alpha=1)).frames
-    assert masks.provenance["notes"] == ["clip: a single frame has no flow, alpha is 1 instead of 0.3"]
+    assert masks.provenance["notes"] == ["clip: a single frame has no flow, alpha is 1 instead of 0.4"]
 
 
 def test_without_crf_masks_stay_unrefined_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from conftest import write_frames
 
-from flowcut_napari.core import CutParameters, InputError, OutputError, load_masks, open_video, save_masks, segment_video
+from flowcut_napari.core import (
+    CutParameters,
+    InputError,
+    OutputError,
+    load_masks,
+    open_video,
+    save_masks,
+    segment_video,
+)
 from flowcut_napari.core.store import SCHEMA, VideoMasks, check_writable, write_atomically
 
 

@@ -164,7 +164,7 @@ def test_the_real_davis_root() -> None:
     videos = open_videos(data_path("data", "davis16"))
     assert [video.name for video in videos][:3] == ["bmx-trees", "breakdance", "camel"]
     assert {len(video) for video in videos} == {80, 84, 90, 40, 60, 50, 49, 99}
-    with pytest.raises(InputError, match="holds 8 videos .* name one as .*::bmx-trees"):
+    with pytest.raises(InputError, match=r"holds 8 videos .* name one as .*::bmx-trees"):
         open_video(data_path("data", "davis16"))
 
 

@@ -1,0 +1,63 @@
+# make demo   sets up .venv and runs the whole of it on the bundled clip
+# make test   sets up .venv and the packages a display needs, and runs every test
+# make lint   style, types, and which module may import which
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+DEMO ?= flowcut-demo
+
+# Matrices here are small: threads of BLAS only get in each other's way.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test test-core test-gui lint format bench results system-deps clean
+
+demo: $(VENV)/.base
+	$(BIN)/flowcut demo --out $(DEMO) --no-gui
+
+test: test-core test-gui
+
+test-core: $(VENV)/.full
+	$(BIN)/pytest -m "not gui" --ignore=tests/gui
+
+test-gui: $(VENV)/.full system-deps
+	env -u QT_QPA_PLATFORM timeout 900 tests/gui/with-display.sh $(BIN)/pytest -m gui tests/gui
+
+lint: $(VENV)/.full
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m npe2 validate flowcut_napari/napari.yaml
+
+format: $(VENV)/.full
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.base
+	$(BIN)/flowcut bench --preset handmade
+
+# Needs FLOWCUT_TEST_DATA, a folder with data/davis16 and weights/raft_small.pth.
+results: $(VENV)/.full
+	$(BIN)/python docs/make_results.py
+
+system-deps:
+	@tests/gui/system-deps.sh
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed; found $$($(PYTHON) --version). Give PYTHON=/path/to/python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# Without a C++ compiler everything works but the CRF; the tool says so when it is used.
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet pydensecrf2 || echo "note: pydensecrf2 was not built (it needs g++); masks stay unrefined"
+	@touch $@
+
+$(VENV)/.full: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --editable ".[test]" "napari[pyside6]"
+	@touch $@

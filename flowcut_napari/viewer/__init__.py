@@ -1,0 +1,1 @@
+"""Adapters between the core and napari's layers."""
