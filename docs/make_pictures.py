@@ -61,9 +61,7 @@ def sheet(pictures: dict[str, np.ndarray], columns: int = 3) -> Image.Image:
     """Return the pictures in rows, each under its caption."""
     width, height = CELL
     rows = -(-len(pictures) // columns)
-    result = Image.new(
-        "RGB", (MARGIN + columns * (width + MARGIN), MARGIN + rows * (height + CAPTION + MARGIN)), PAPER
-    )
+    result = Image.new("RGB", (MARGIN + columns * (width + MARGIN), MARGIN + rows * (height + CAPTION + MARGIN)), PAPER)
     draw = ImageDraw.Draw(result)
     font = ImageFont.load_default(18)
     for place, (caption, picture) in enumerate(pictures.items()):

@@ -1,7 +1,7 @@
 """Measure what docs/results.md reports, and write it: ``make results``.
 
-Needs FLOWCUT_TEST_DATA, a folder with ``data/davis16`` and ``weights/raft_small.pth``. Flow and features are kept in the
-cache, so that a second run only cuts; the first takes about half an hour on two cores.
+Needs FLOWCUT_TEST_DATA, a folder with ``data/davis16`` and ``weights/raft_small.pth``. Flow and features are kept in
+the cache, so that a second run only cuts; the first takes about half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -69,10 +69,11 @@ def _opening(sequences: int, frames: int, step: int) -> str:
     which = "every frame" if step == 1 else f"every {step}th frame"
     return f"""# Results
 
-Made by `make results` on {about["processor"]}, {about["cores"]} cores, Python {about["python"]}, torch {about["torch"]}.
+Made by `make results` on {about["processor"]}, {about["cores"]} cores, Python {about["python"]}, torch
+{about["torch"]}.
 
-Pseudo-masks against ground truth on {sequences} of the 20 validation sequences of DAVIS-2016, {which} ({frames} frames),
-at 854x480. The figure is J, the IoU of the union of all instances of a frame with the ground truth, averaged over the
+Pseudo-masks against ground truth on {sequences} of the 20 validation sequences of DAVIS-2016, {which}
+({frames} frames), at 854x480. The figure is J, the IoU of the union of all instances of a frame with the ground truth, averaged over the
 frames of a sequence and then over sequences. Features are hand-made (no download), 22x40 patches, tau {base.tau:g}, gap
 {base.gap}, at most {base.max_instances} instance(s) a frame, the preset `handmade`; only alpha, the flow and the CRF
 change. The features were tuned on {", ".join(TUNED_ON)}; the other sequences were not looked at (docs/handmade.md).
@@ -85,9 +86,7 @@ def _alpha_table(table: Table) -> Iterator[str]:
     yield "| alpha | all, no CRF | all, CRF | not tuned on, no CRF | not tuned on, CRF |"
     yield "| --- | --- | --- | --- | --- |"
     for alpha in ALPHAS:
-        cells = [
-            _mean(table[crf, alpha], held_out=held_out) for held_out in (False, True) for crf in (False, True)
-        ]
+        cells = [_mean(table[crf, alpha], held_out=held_out) for held_out in (False, True) for crf in (False, True)]
         yield f"| {alpha:g} | " + " | ".join(f"{value:.3f}" for value in cells) + " |"
     yield ""
 

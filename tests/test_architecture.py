@@ -29,7 +29,8 @@ def test_help_needs_nothing_heavy() -> None:
 
 def test_the_core_knows_neither_qt_nor_napari_and_torch_only_when_used() -> None:
     modules = _modules_after(
-        "from flowcut_napari import core\nfor name in core.__all__: getattr(core, name)\nimport flowcut_napari.core.bench"
+        "import flowcut_napari.core.bench\n"
+        "from flowcut_napari import core\nfor name in core.__all__: getattr(core, name)"
     )
     for name in ("napari", "qtpy", "superqt", "magicgui", "PySide6", "torch", "torchvision", "timm"):
         assert name not in modules

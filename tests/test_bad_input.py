@@ -377,7 +377,9 @@ def png_of(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
+    )
 
 
 def large_on_paper(path: Path) -> None:
@@ -1320,9 +1322,7 @@ _ODD_NAMES = [
 
 
 @pytest.mark.parametrize("name", _ODD_NAMES, ids=ascii)
-def test_a_video_and_an_output_folder_of_any_name_work(
-    server: _Forkserver, tmp_path: Path, name: str
-) -> None:
+def test_a_video_and_an_output_folder_of_any_name_work(server: _Forkserver, tmp_path: Path, name: str) -> None:
     folder = write_frames(tmp_path / "in" / name, 2)
     out = tmp_path / "out" / name
     server.run(["masks", folder, "-o", out, *CHEAP, "--gap", "1"]).succeeds_silently()
@@ -1469,8 +1469,8 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         command = [sys.executable, "-m", "flowcut_napari.cli", "masks", "-o", tmp_path / "out", *CHEAP, "--no-cache"]
         process = subprocess.Popen(
             [*map(str, command), *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            # A file: a worker that stays behind must not keep a pipe open.
+            # Files: a worker that stays behind must not keep a pipe open.
+            stdout=(tmp_path / "stdout").open("w"),
             stderr=(tmp_path / "stderr").open("w"),
             text=True,
             start_new_session=True,
@@ -1484,8 +1484,6 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             left.kill()
         process.kill()
         process.wait()
-        if process.stdout:
-            process.stdout.close()
 
 
 def in_session(session: int) -> list[psutil.Process]:
@@ -1526,10 +1524,10 @@ def at_work(process: subprocess.Popen[str]) -> bool:
 
 def result_of(process: subprocess.Popen[str], tmp_path: Path, seconds: float = 20) -> Result:
     try:
-        output, _ = process.communicate(timeout=seconds)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         pytest.fail(f"still running after {seconds} s: {(tmp_path / 'stderr').read_text()}")
-    return Result(process.returncode, output, (tmp_path / "stderr").read_text())
+    return Result(process.returncode, (tmp_path / "stdout").read_text(), (tmp_path / "stderr").read_text())
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -57,9 +57,7 @@ def test_the_script_makes_the_same_clip(tmp_path: Path) -> None:
 
     script = SAMPLE / "make_sample.py"
     subprocess.run([sys.executable, "-B", str(script), "--out", str(tmp_path)], check=True, timeout=280)
-    assert json.loads((tmp_path / "instances.json").read_text()) == json.loads(
-        (SAMPLE / "instances.json").read_text()
-    )
+    assert json.loads((tmp_path / "instances.json").read_text()) == json.loads((SAMPLE / "instances.json").read_text())
     for index in (0, 11, 23):
         name = f"JPEGImages/toys/{index:05d}.jpg"
         difference = np.abs(read_rgb(tmp_path / name).astype(int) - read_rgb(SAMPLE / name))

@@ -17,7 +17,7 @@ from flowcut_napari.core.flow import DisFlow, FlowModel, RaftFlow
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameDescriber
 from flowcut_napari.core.refine import crf_is_available
-from flowcut_napari.core.weights import WeightsFile, find_weights
+from flowcut_napari.core.weights import WEIGHTLESS, WeightsFile, find_weights
 
 # Frames that go through the models at once on a GPU.
 GPU_BATCH = 8
@@ -81,6 +81,8 @@ class ModelPlan:
         unused = sorted(set(weights or {}) - set(names))
         if unused:
             raise InputError(f"weights given for {unused[0]}, but the models in use are {' and '.join(names)}")
+        if device == "auto" and set(names) <= set(WEIGHTLESS):
+            device = "cpu"  # nothing runs on a GPU: no need to import torch to look for one
         return cls(parameters, find_weights(names, weights), resolve_device(device), cache)
 
     def build(self) -> FrameDescriber:

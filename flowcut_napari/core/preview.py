@@ -75,7 +75,11 @@ def contact_sheet(
 
 def _how(masks: VideoMasks) -> str:
     chosen = masks.parameters
-    motion = f"{chosen.flow.replace('dis', 'DIS').replace('raft', 'RAFT')} flow, gap {chosen.gap}" if chosen.uses_flow else "no flow"
+    motion = (
+        f"{chosen.flow.replace('dis', 'DIS').replace('raft', 'RAFT')} flow, gap {chosen.gap}"
+        if chosen.uses_flow
+        else "no flow"
+    )
     crf = "CRF" if masks.provenance.get("crf") else "no CRF"
     return f"{chosen.features} features, {motion}, alpha {chosen.alpha:g}, tau {chosen.tau:g}, {crf}"
 

@@ -42,6 +42,14 @@ def _as_video_file(folder: Path) -> Path:
     return path
 
 
+def test_describing_here_and_cutting_in_workers_gives_the_same(tmp_path: Path) -> None:
+    # The way of a GPU, walked on a CPU.
+    video = open_video(write_frames(tmp_path / "clip", 11, (96, 128)))
+    with Segmenter(SMALL, workers=2) as segmenter:
+        segmenter._on_cpu = False
+        assert segmenter.segment(video).frames == segment_video(video, SMALL).frames
+
+
 def test_one_set_of_workers_serves_several_videos(tmp_path: Path) -> None:
     videos = [open_video(write_frames(tmp_path / name, count, (96, 128))) for name, count in (("a", 5), ("b", 9))]
     with Segmenter(SMALL, workers=2) as segmenter:
