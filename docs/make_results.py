@@ -73,10 +73,11 @@ Made by `make results` on {about["processor"]}, {about["cores"]} cores, Python {
 {about["torch"]}.
 
 Pseudo-masks against ground truth on {sequences} of the 20 validation sequences of DAVIS-2016, {which}
-({frames} frames), at 854x480. The figure is J, the IoU of the union of all instances of a frame with the ground truth, averaged over the
-frames of a sequence and then over sequences. Features are hand-made (no download), 22x40 patches, tau {base.tau:g}, gap
-{base.gap}, at most {base.max_instances} instance(s) a frame, the preset `handmade`; only alpha, the flow and the CRF
-change. The features were tuned on {", ".join(TUNED_ON)}; the other sequences were not looked at (docs/handmade.md).
+({frames} frames), at 854x480. The figure is J, the IoU of the union of all instances of a frame with the ground truth,
+averaged over the frames of a sequence and then over sequences. Features are hand-made (no download), 22x40 patches,
+tau {base.tau:g}, gap {base.gap}, at most {base.max_instances} instance(s) a frame, the preset `handmade`; only alpha, the
+flow and the CRF change. The features were tuned on {", ".join(TUNED_ON)}; the other sequences were not looked at
+(docs/handmade.md).
 
 Alpha is the weight of the picture: at 1 motion plays no part, at 0 nothing else does.
 """
