@@ -18,7 +18,7 @@ import numpy as np
 
 from flowcut_napari.core import ArrayCache, CutParameters, Segmenter, Video, open_videos
 from flowcut_napari.core.bench import machine
-from flowcut_napari.core.run import available_cores
+from flowcut_napari.core.run import default_workers
 from flowcut_napari.core.scoring import read_annotations, score_union
 
 ALPHAS = (1.0, 0.7, 0.5, 0.3, 0.0)
@@ -53,7 +53,7 @@ def measure(videos: list[Video], truth: Path, flow: str, weights: dict[str, Path
         for alpha in ALPHAS:
             parameters = CutParameters.preset("handmade").with_changes(flow=flow, alpha=alpha, crf=crf)
             given = weights if parameters.uses_flow else {}
-            with Segmenter(parameters, weights=given, workers=available_cores(), cache=cache) as segmenter:
+            with Segmenter(parameters, weights=given, workers=default_workers(), cache=cache) as segmenter:
                 for video in videos:
                     masks = segmenter.segment(video, range(0, len(video), step))
                     scores = score_union(masks, read_annotations(truth / video.name))
@@ -75,8 +75,8 @@ Made by `make results` on {about["processor"]}, {about["cores"]} cores, Python {
 Pseudo-masks against ground truth on {sequences} of the 20 validation sequences of DAVIS-2016, {which}
 ({frames} frames), at 854x480. The figure is J, the IoU of the union of all instances of a frame with the ground truth,
 averaged over the frames of a sequence and then over sequences. Features are hand-made (no download), 22x40 patches,
-tau {base.tau:g}, gap {base.gap}, at most {base.max_instances} instance(s) a frame, the preset `handmade`; only alpha, the
-flow and the CRF change. The features were tuned on {", ".join(TUNED_ON)}; the other sequences were not looked at
+tau {base.tau:g}, gap {base.gap}, at most {base.max_instances} instance(s) a frame, the preset `handmade`; only alpha,
+the flow and the CRF change. The features were tuned on {", ".join(TUNED_ON)}; the other sequences were not looked at
 (docs/handmade.md).
 
 Alpha is the weight of the picture: at 1 motion plays no part, at 0 nothing else does.

@@ -32,7 +32,7 @@ app.add_typer(weights_app, name="weights")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout, nothing else")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="processes; as many as cores if not given", show_default=False)
+    int | None, typer.Option("--workers", min=1, help="processes; one a core if not given", show_default=False)
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results", metavar="OUT")]
 

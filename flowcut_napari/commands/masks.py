@@ -13,7 +13,7 @@ from flowcut_napari.commands.options import Settings, parse_frames
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.preview import contact_sheet, save_overlays
-from flowcut_napari.core.run import Segmenter, available_cores
+from flowcut_napari.core.run import Segmenter, default_workers
 from flowcut_napari.core.store import VideoMasks, check_writable, load_masks, masks_path, save_masks
 from flowcut_napari.core.video import Video, open_videos
 
@@ -58,7 +58,7 @@ def run_masks(
     _refuse_same_names(videos)
     if videos:
         cache = ArrayCache() if use_cache else None
-        count = available_cores() if workers is None else workers
+        count = default_workers() if workers is None else workers
         parts = settings.parameters, settings.weights, settings.device
         with (
             Segmenter(parts[0], weights=parts[1], device=parts[2], workers=count, cache=cache) as segmenter,

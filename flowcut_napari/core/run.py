@@ -37,13 +37,18 @@ from flowcut_napari.core.store import VideoMasks, VideoRecord
 from flowcut_napari.core.video import Video
 
 _LARGEST_CHUNK = 8
+# Memory of a worker with torch, RAFT and a small transformer, measured at 1.0e9 bytes at most, and some room.
+_WORKER_BYTES = int(1.5e9)
 
 
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def default_workers() -> int:
+    """Return one worker a core that this process may use, fewer where free memory would not hold their models."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return cores
+    return max(1, min(cores, free // _WORKER_BYTES))
 
 
 class Segmenter:
@@ -86,7 +91,8 @@ class Segmenter:
         self._children: list[Any] = []
         self._tokens = itertools.count()
         # Also where workers build their own: wrong weights are to be found out here, once.
-        self._describer = self.plan.build()
+        describer = self.plan.build()
+        self._describer = None if self._on_cpu and self.workers > 1 else describer
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +160,7 @@ class Segmenter:
 
     def _frames_here(self, video: Video, indices: Sequence[int]) -> Iterator[FrameMasks]:
         for chunk in _chunks(indices, _LARGEST_CHUNK):
+            assert self._describer is not None  # kept where this process describes
             described = self._describer.describe(video, chunk)
             while True:
                 # Not around a yield: what the caller does between two frames keeps its threads.
@@ -192,6 +199,7 @@ class Segmenter:
             for chunk in _chunks(indices, size):
                 yield _work_on_frames, token, packed, list(chunk)
         else:
+            assert self._describer is not None  # kept where this process describes
             for chunk in _chunks(indices, GPU_BATCH):
                 for description in self._describer.describe(video, chunk):
                     # The flow field is not cut, its features are: two megabytes less to send.

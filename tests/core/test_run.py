@@ -46,7 +46,7 @@ def test_describing_here_and_cutting_in_workers_gives_the_same(tmp_path: Path) -
     # The way of a GPU, walked on a CPU.
     video = open_video(write_frames(tmp_path / "clip", 11, (96, 128)))
     with Segmenter(SMALL, workers=2) as segmenter:
-        segmenter._on_cpu = False
+        segmenter._on_cpu, segmenter._describer = False, segmenter.plan.build()
         assert segmenter.segment(video).frames == segment_video(video, SMALL).frames
 
 
