@@ -6,7 +6,11 @@ the work failed, 2 bad usage or input, 130 interrupted.
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
+import threading
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +19,7 @@ import typer
 from flowcut_napari import __version__
 from flowcut_napari.commands import console
 from flowcut_napari.commands.options import Settings, with_settings
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, FlowCutWarning, InputError
 
 app = typer.Typer(
     name="flowcut",
@@ -34,7 +38,19 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document on s
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="processes; one a core if not given", show_default=False)
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results", metavar="OUT")]
+
+
+def _folder(text: str | Path) -> Path:
+    # Path("") is the folder one stands in, and an unset variable of a shell is not meant to be that.
+    if not str(text).strip():
+        raise InputError("--out is empty; give a folder, or . for the one you are in")
+    return Path(text)
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", parser=_folder, help="folder for the results", metavar="OUT")]
+
+
+_INTERRUPTED = 130
 
 
 def _version(wanted: bool) -> None:
@@ -95,9 +111,7 @@ def masks(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the results", metavar="DIR")] = Path(
-        "flowcut-demo"
-    ),
+    out: Out = Path("flowcut-demo"),
     gui: Annotated[
         bool, typer.Option("--gui/--no-gui", help="open the result in a window (this version opens none)")
     ] = False,
@@ -156,32 +170,69 @@ def weights_verify(as_json: Json = False) -> None:
     raise typer.Exit(verify(as_json))
 
 
+class _Ended(BaseException):
+    """The process was asked to end by a signal; not an Exception, so that nothing on the way takes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    if debug:
+    console.debug = "--debug" in words
+    if console.debug:
         words.remove("--debug")
+    # A file name may hold what the terminal's encoding does not.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    _watch_warnings_and_signals()
     try:
-        code = app(words, standalone_mode=False)
+        code = app(words, standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # newer versions of typer turn Ctrl-C into this code themselves
+            raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
         console.failure("interrupted; what was finished is kept")
-        code = 130
+        code = _INTERRUPTED
+    except _Ended as ended:
+        console.failure(f"ended by {signal.Signals(ended.number).name}; what was finished is kept")
+        code = 128 + ended.number
     except Exception as error:  # the last place where an error can become one line
-        if debug:
+        if console.debug:
             raise
         code = _report(error)
     sys.stdout.flush()
-    sys.exit(code or 0)
+    sys.exit(code)
+
+
+def _watch_warnings_and_signals() -> None:
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        # What libraries warn of is for developers; what this package warns of is for the user.
+        if issubclass(category, FlowCutWarning) or console.debug:
+            console.note(str(message))
+
+    def end(number: int, _: object) -> None:
+        raise _Ended(number)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), end)
 
 
 def _report(error: Exception) -> int:
     # Usage errors of typer: their class has moved between modules, what they can do has not.
     if hasattr(error, "format_message"):
-        console.failure(f"{error.format_message()} (see --help)")
+        if message := error.format_message():
+            console.failure(f"{message} (see --help)")
         return 2
     if isinstance(error, FlowCutError):
         console.failure(str(error))
+        return 2
+    if isinstance(error, MemoryError):
+        console.failure(f"out of memory ({error}); try a smaller --size or fewer --workers")
         return 2
     console.failure(f"unexpected {type(error).__name__}: {error}; run again with --debug for the traceback")
     return 1

@@ -34,22 +34,25 @@ from PIL import Image
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.images import image_size, read_rgb
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
+if not hasattr(os, "fork"):
+    pytest.skip("runs are forked", allow_module_level=True)
 
-CHEAP = ("--preset", "handmade", "--workers", "1", "--no-crf", "--size", "64x96")
-RAFT_ONLY = ("--preset", "handmade", "--no-crf", "--flow")
+# A gap of 1, because a longer one than the clip would add a note.
+CHEAP = ("--preset", "handmade", "--workers", "1", "--no-crf", "--size", "64x96", "--gap", "1")
+RAFT_ONLY = ("--preset", "handmade", "--workers", "1", "--no-crf", "--size", "128x160", "--gap", "1", "--flow")
 # A proxy that refuses at once stands for a machine without a network.
 NO_NETWORK = {
     name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 } | {"no_proxy": "", "NO_PROXY": ""}
 
 _FORKSERVER = """
-import json, os, resource, signal, sys, time
+import gc, json, os, resource, signal, sys, time, traceback
 import cv2, numpy, PIL.Image, scipy.ndimage, scipy.sparse.linalg, torch, torchvision.models.optical_flow, timm
-import safetensors.torch
+import psutil, safetensors.torch
 from flowcut_napari import cli
 from flowcut_napari.commands import bench, demo, masks, weights
 
+gc.freeze()
 answers = os.fdopen(os.dup(1), "w")
 for line in sys.stdin:
     task = json.loads(line)
@@ -81,9 +84,25 @@ os.environ.clear()
 os.environ.update(task["environment"])
 os.chdir(task["folder"])
 for limit, value in task["limits"].items():
+    if limit == "RLIMIT_AS":  # so much more than there is already
+        value += psutil.Process().memory_info().vms
     resource.setrlimit(getattr(resource, limit), (value, value))
 sys.argv = ["flowcut", *task["arguments"]]
-cli.main()
+code = 1
+try:
+    cli.main()
+except SystemExit as end:
+    code = end.code
+except BaseException:
+    traceback.print_exc()
+try:
+    sys.stdout.flush()
+except OSError as error:
+    print(f"Exception ignored: {error!r}", file=sys.stderr)
+    code = 120
+# The proper end of an interpreter that has torch in it takes a second.
+sys.stderr.flush()
+os._exit(code or 0)
 """
 
 
@@ -281,12 +300,9 @@ def test_a_folder_of_folders_names_one_of_them(cheap: Callable[..., Result], out
     assert written(out) == []
 
 
-@pytest.mark.parametrize("name", ["", "   "])
-def test_an_empty_address_is_not_the_folder_one_stands_in(
-    cheap: Callable[..., Result], out: Path, clip: Path, name: str
-) -> None:
+def test_an_empty_address_is_not_the_folder_one_stands_in(cheap: Callable[..., Result], out: Path, clip: Path) -> None:
     """An unset variable of a shell script must not set everything in the current folder to work."""
-    cheap(name, folder=clip).fails_with("video")
+    cheap("", folder=clip).fails_with("video")
     assert written(out) == []
 
 
@@ -310,7 +326,7 @@ def test_a_path_too_long_for_the_system_is_refused(cheap: Callable[..., Result])
 @pytest.mark.parametrize("suffix", [".mp4", ".json"])
 def test_a_pipe_in_place_of_a_file_does_not_hang(cheap: Callable[..., Result], tmp_path: Path, suffix: str) -> None:
     os.mkfifo(tmp_path / f"pipe{suffix}")
-    cheap(tmp_path / f"pipe{suffix}", timeout=5).fails_with(f"pipe{suffix}")
+    cheap(tmp_path / f"pipe{suffix}", timeout=3).fails_with(f"pipe{suffix}")
 
 
 def test_a_file_that_is_no_video_says_what_is_expected(cheap: Callable[..., Result], tmp_path: Path) -> None:
@@ -502,18 +518,18 @@ def test_frames_of_one_colour_are_no_error_and_raise_no_warning(
     (tmp_path / "flat").mkdir()
     for index in range(3):
         Image.new("RGB", (64, 48), colour).save(tmp_path / "flat" / f"{index}.png")
-    cheap(tmp_path / "flat", "--gap", "1").succeeds_silently()
+    cheap(tmp_path / "flat").succeeds_silently()
     assert written(out) == ["flat.masks.json"]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (5, 7)])
+@pytest.mark.parametrize("size", [(1, 1), (4, 200), (3000, 1), (5, 7)])
 def test_frames_of_awkward_sizes_are_worked_on_with_a_preview(
     cheap: Callable[..., Result], out: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     (tmp_path / "thin").mkdir()
     for index in range(2):
         Image.new("RGB", size, (40 * index, 9, 9)).save(tmp_path / "thin" / f"{index}.png")
-    cheap(tmp_path / "thin", "--gap", "1", "--preview").succeeds_silently()
+    cheap(tmp_path / "thin", "--preview").succeeds_silently()
     expected = ["thin.masks.json", "thin.preview.png", "thin.preview/00000.png", "thin.preview/00001.png"]
     assert written(out) == expected
 
@@ -817,16 +833,15 @@ def test_bench_of_a_single_frame_is_one_line_or_a_table(server: _Forkserver, tmp
 
 @pytest.mark.parametrize("size", ["32x32", "32x96", "32x4000"])
 def test_the_smallest_size_allowed_works(cheap: Callable[..., Result], out: Path, clip: Path, size: str) -> None:
-    cheap(clip, "--size", size, "--gap", "1").succeeds_silently()
+    cheap(clip, "--size", size).succeeds_silently()
     assert written(out) == ["clip.masks.json"]
 
 
 def test_a_size_that_memory_does_not_hold_is_one_line_that_says_so(
     cheap: Callable[..., Result], out: Path, clip: Path
 ) -> None:
-    # 62,500 patches: a matrix of theirs takes 16 GB in single precision.
-    result = cheap(clip, "--size", "4000x4000", "--frames", "0", timeout=60, limits={"RLIMIT_AS": 12_000_000_000})
-    result.fails_with("memory", "--size")
+    # 22,500 patches: a matrix of theirs takes 2 GB in single precision.
+    cheap(clip, "--size", "2400x2400", "--frames", "0", limits={"RLIMIT_AS": 10**9}).fails_with("memory", "--size")
     assert written(out) == []
 
 
@@ -855,8 +870,7 @@ def with_weights(server: _Forkserver, out: Path, clip: Path) -> Callable[..., Re
     """Run with one weights file for one flow model."""
 
     def run(path: Path, name: str = "raft-small", **how: Any) -> Result:
-        more = ["--workers", "1", "--weights", f"{name}={path}"]
-        return server.run(["masks", clip, "-o", out, *RAFT_ONLY, name, *more], **how)
+        return server.run(["masks", clip, "-o", out, *RAFT_ONLY, name, "--weights", f"{name}={path}"], **how)
 
     return run
 
@@ -1124,7 +1138,7 @@ def test_a_full_disk_leaves_no_masks_file(cheap: Callable[..., Result], out: Pat
 
 
 def test_a_full_disk_leaves_the_masks_that_were_there(cheap: Callable[..., Result], out: Path, clip: Path) -> None:
-    assert cheap(clip, "--gap", "1").code == 0
+    assert cheap(clip).code == 0
     before = (out / "clip.masks.json").read_bytes()
     cheap(clip, "--no-cache", limits={"RLIMIT_FSIZE": 500}).fails_with("clip.masks.json", "cannot be written")
     assert written(out) == ["clip.masks.json"]
@@ -1135,7 +1149,7 @@ def test_a_full_disk_for_the_preview_leaves_no_half_picture(
     cheap: Callable[..., Result], out: Path, tmp_path: Path
 ) -> None:
     folder = write_frames(tmp_path / "big", 3, size=(240, 320))
-    line = cheap(folder, "--preview", "--gap", "1", "--no-cache", limits={"RLIMIT_FSIZE": 30_000}).fails_with("preview")
+    line = cheap(folder, "--preview", "--no-cache", limits={"RLIMIT_FSIZE": 30_000}).fails_with("preview")
     assert str(out) in line
     assert "big.masks.json" in written(out)
     for picture in out.rglob("*.png"):
@@ -1145,11 +1159,10 @@ def test_a_full_disk_for_the_preview_leaves_no_half_picture(
 def test_something_in_the_way_of_the_preview_is_named(cheap: Callable[..., Result], out: Path, clip: Path) -> None:
     out.mkdir()
     (out / "clip.preview").write_text("a file")
-    cheap(clip, "--preview", "--gap", "1").fails_with("clip.preview")
+    cheap(clip, "--preview").fails_with("clip.preview")
 
 
-@pytest.mark.parametrize("trouble", ["full", "file", "proc"])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("trouble", "workers"), [("full", "1"), ("file", "1"), ("proc", "1"), ("file", "2")])
 def test_a_cache_that_cannot_be_written_is_noted_and_does_no_harm(
     cheap: Callable[..., Result], server: _Forkserver, out: Path, clip: Path, trouble: str, workers: str
 ) -> None:
@@ -1161,13 +1174,11 @@ def test_a_cache_that_cannot_be_written_is_noted_and_does_no_harm(
         cache.write_text("in the way")
     else:
         cache = Path("/proc/nope/cache")
-    arguments = ["masks", str(clip), "-o", str(out), *CHEAP, "--gap", "1", "--workers", workers]
+    arguments = ["masks", str(clip), "-o", str(out), *CHEAP, "--workers", workers]
     environment = {"FLOWCUT_CACHE": str(cache)}
     if workers == "1":
         result = server.run(arguments, limits=limits, environment=environment)
     else:
-        if trouble != "file":
-            pytest.skip("one kind of trouble is enough for worker processes, they take seconds to start")
         command = [sys.executable, "-m", "flowcut_napari.cli", *arguments]
         done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
         result = Result(done.returncode, done.stdout, done.stderr)
@@ -1177,28 +1188,21 @@ def test_a_cache_that_cannot_be_written_is_noted_and_does_no_harm(
 
 
 def test_a_damaged_cache_entry_is_made_anew(cheap: Callable[..., Result], out: Path, clip: Path) -> None:
-    assert cheap(clip, "--gap", "1").code == 0
+    assert cheap(clip).code == 0
     first = json.loads((out / "clip.masks.json").read_text())["frames"]
     entries = sorted(Path(os.environ["FLOWCUT_CACHE"]).rglob("*.npy"))
     assert len(entries) > 3
     for place, entry in enumerate(entries):
         data = entry.read_bytes()
         entry.write_bytes((b"", data[:-10], b"garbage", data[:60])[place % 4])
-    cheap(clip, "--gap", "1").succeeds_silently()
+    cheap(clip).succeeds_silently()
     assert json.loads((out / "clip.masks.json").read_text())["frames"] == first
-
-
-def test_a_cache_entry_of_another_shape_is_made_anew(cheap: Callable[..., Result], out: Path, clip: Path) -> None:
-    assert cheap(clip, "--gap", "1").code == 0
-    for entry in Path(os.environ["FLOWCUT_CACHE"]).rglob("*.npy"):
-        np.save(entry, np.full((2, 3), np.nan, dtype=np.float32))
-    cheap(clip, "--gap", "1").succeeds_silently()
 
 
 @pytest.fixture
 def decided(cheap: Callable[..., Result], out: Path, clip: Path) -> Path:
     """Return a masks file that holds a decision."""
-    assert cheap(clip, "--gap", "1").code == 0
+    assert cheap(clip).code == 0
     path = out / "clip.masks.json"
     content = json.loads(path.read_text())
     content["decisions"] = {"0": {"1": "accepted"}}
@@ -1210,10 +1214,10 @@ def test_decisions_are_not_overwritten_unless_told_to(
     cheap: Callable[..., Result], decided: Path, out: Path, clip: Path
 ) -> None:
     before = decided.read_bytes()
-    cheap(clip, "--gap", "1").fails_with(str(decided), "by hand", "--overwrite")
+    cheap(clip).fails_with(str(decided), "by hand", "--overwrite")
     assert decided.read_bytes() == before
     assert written(out) == ["clip.masks.json"]
-    assert cheap(clip, "--gap", "1", "--overwrite").code == 0
+    assert cheap(clip, "--overwrite").code == 0
     assert json.loads(decided.read_text())["decisions"] == {}
 
 
@@ -1226,7 +1230,7 @@ def test_masks_made_by_hand_are_not_overwritten(
     content["frames"][1]["instances"][0]["origin"] = origin
     decided.write_text(json.dumps(content))
     before = decided.read_bytes()
-    cheap(clip, "--gap", "1").fails_with(str(decided), "by hand", "--overwrite")
+    cheap(clip).fails_with(str(decided), "by hand", "--overwrite")
     assert decided.read_bytes() == before
 
 
@@ -1249,17 +1253,17 @@ def test_a_masks_file_that_is_garbage_is_kept_unless_told(
     out.mkdir()
     path = out / "clip.masks.json"
     path.write_text(text)
-    cheap(clip, "--gap", "1").fails_with(str(path), "--overwrite")
+    cheap(clip).fails_with(str(path), "--overwrite")
     assert path.read_text() == text
     assert written(out) == ["clip.masks.json"]
-    assert cheap(clip, "--gap", "1", "--overwrite").code == 0
+    assert cheap(clip, "--overwrite").code == 0
     assert json.loads(path.read_text())["schema"] == "flowcut.masks/1"
 
 
 def test_a_folder_in_place_of_the_masks_file_is_named(cheap: Callable[..., Result], out: Path, clip: Path) -> None:
     (out / "clip.masks.json").mkdir(parents=True)
     for more in ((), ("--overwrite",)):
-        cheap(clip, "--gap", "1", *more).fails_with(str(out / "clip.masks.json"))
+        cheap(clip, *more).fails_with(str(out / "clip.masks.json"))
     assert written(out) == []
 
 
@@ -1268,7 +1272,7 @@ def test_a_video_with_a_very_long_name_works_or_is_refused_by_name(
     cheap: Callable[..., Result], out: Path, tmp_path: Path, length: int
 ) -> None:
     folder = write_frames(tmp_path / ("n" * length), 2)
-    result = cheap(folder, "--gap", "1")
+    result = cheap(folder)
     if result.code:
         result.fails_with("nnn", "too long")
         assert written(out) == []
@@ -1278,7 +1282,7 @@ def test_a_video_with_a_very_long_name_works_or_is_refused_by_name(
 
 def test_a_full_standard_output_is_one_line(cheap: Callable[..., Result], out: Path, clip: Path) -> None:
     for more in ((), ("--json",)):
-        result = cheap(clip, "--gap", "1", *more, stdout="/dev/full")
+        result = cheap(clip, *more, stdout="/dev/full")
         assert "Traceback" not in result.err
         assert not result.strays, result.err
         assert len(result.errors) == 1
@@ -1290,7 +1294,7 @@ def test_a_full_standard_output_is_one_line(cheap: Callable[..., Result], out: P
 def test_a_reader_that_went_away_leaves_no_traceback(out: Path, clip: Path, more: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "flowcut_napari.cli", "masks", str(clip), "-o", str(out), *CHEAP, "--gap", "1"]
+    command = [sys.executable, "-m", "flowcut_napari.cli", "masks", str(clip), "-o", str(out), *CHEAP]
     done = subprocess.run([*command, *more], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writer)
     assert "Traceback" not in done.stderr
@@ -1325,9 +1329,12 @@ _ODD_NAMES = [
 def test_a_video_and_an_output_folder_of_any_name_work(server: _Forkserver, tmp_path: Path, name: str) -> None:
     folder = write_frames(tmp_path / "in" / name, 2)
     out = tmp_path / "out" / name
-    server.run(["masks", folder, "-o", out, *CHEAP, "--gap", "1"]).succeeds_silently()
+    result = server.run(["masks", folder, "-o", out, *CHEAP])
+    result.succeeds_silently()
     files = written(out)
     assert len(files) == 1
+    if name.isprintable() and name.isascii():
+        assert name in result.out
     assert files[0].endswith(".masks.json")
     content = json.loads((out / files[0]).read_text())
     assert content["video"]["path"] == str(folder)
@@ -1341,13 +1348,19 @@ def test_an_error_about_any_name_is_one_clean_line(server: _Forkserver, tmp_path
     line = result.fails_with("no such file")
     assert "\x1b" not in line
     assert "\r" not in line
-    if name.isprintable() and name.isascii():
+    if name.isprintable() and name.isascii() and "::" not in name:
         assert name in line
+
+
+def test_a_weights_folder_of_any_name_can_be_listed(server: _Forkserver, tmp_path: Path) -> None:
+    result = server.run(["weights", "list"], environment={"FLOWCUT_WEIGHTS": str(tmp_path / "a[/]b[bold]c")})
+    result.succeeds_silently()
+    assert "a[/]b[bold]c" in result.out
 
 
 def test_names_that_the_terminal_cannot_show_do_no_harm(server: _Forkserver, tmp_path: Path) -> None:
     folder, out = write_frames(tmp_path / "視頻", 2), tmp_path / "été"
-    arguments = ["masks", str(folder), "-o", str(out), *CHEAP, "--gap", "1"]
+    arguments = ["masks", str(folder), "-o", str(out), *CHEAP]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "flowcut_napari.cli", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
@@ -1389,7 +1402,7 @@ def test_one_bad_video_of_several_leaves_the_others(
         write_frames(bad, 3, suffix=".jpg")
         cut_jpeg(bad / "00001.jpg")
     videos = [bad, clip] if order == "first" else [clip, bad]
-    result = cheap(*videos, "--gap", "1")
+    result = cheap(*videos)
     assert result.code == 1
     assert not result.strays
     assert not result.notes
@@ -1400,7 +1413,7 @@ def test_one_bad_video_of_several_leaves_the_others(
     assert "clip" not in summary.replace(str(tmp_path), "")
     assert written(out) == ["clip.masks.json"]
     assert "clip" in result.out
-    as_json = cheap(*videos, "--gap", "1", "--json")
+    as_json = cheap(*videos, "--json")
     assert as_json.code == 1
     document = json.loads(as_json.out)
     assert [video["video"] for video in document["videos"]] == ["clip"]
@@ -1540,7 +1553,7 @@ def test_an_interrupt_keeps_finished_videos_and_leaves_nothing_else(
     workers: str,
 ) -> None:
     after = write_frames(tmp_path / "zz", 2)
-    process = launch(clip, endless, after, "--gap", "1", "--workers", workers)
+    process = launch(clip, endless, after, "--workers", workers)
     wait_for(lambda: (out / "clip.masks.json").exists())
     time.sleep(0.5)
     # As a terminal does: to every process of the group.
@@ -1555,7 +1568,7 @@ def test_an_interrupt_keeps_finished_videos_and_leaves_nothing_else(
 def test_a_worker_that_is_killed_is_one_clear_line_and_no_hang(
     launch: Callable[..., subprocess.Popen[str]], tmp_path: Path, out: Path, endless: Path
 ) -> None:
-    process = launch(endless, "--gap", "1", "--workers", "2")
+    process = launch(endless, "--workers", "2")
     wait_for(lambda: at_work(process))
     workers_of(process)[0].kill()
     result_of(process, tmp_path).fails_with("endless", "worker", "--workers")
@@ -1568,20 +1581,20 @@ def test_no_worker_outlives_a_run_that_is_ended_from_outside(
     launch: Callable[..., subprocess.Popen[str]], tmp_path: Path, out: Path, endless: Path, number: signal.Signals
 ) -> None:
     """As a batch system ends a job at its time limit, or the kernel one that takes too much memory."""
-    process = launch(endless, "--gap", "1", "--workers", "2")
+    process = launch(endless, "--workers", "2")
     wait_for(lambda: len(workers_of(process)) == 2)
     time.sleep(1)
     process.send_signal(number)
     assert result_of(process, tmp_path).code != 0
     assert "Traceback" not in (tmp_path / "stderr").read_text()
     assert written(out) == []
-    wait_for(lambda: not in_session(process.pid), 8)
+    wait_for(lambda: not in_session(process.pid), 5)
 
 
 def test_no_more_workers_start_than_there_is_work_for(
     launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    process = launch(write_frames(tmp_path / "two", 2), "--gap", "1", "--workers", "12")
+    process = launch(write_frames(tmp_path / "two", 2), "--workers", "12")
     most = 0
     while process.poll() is None and most <= 2:
         try:

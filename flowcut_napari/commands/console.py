@@ -13,17 +13,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 stdout = Console(highlight=False, soft_wrap=True)
+# Whether --debug was given: then errors come with their traceback.
+debug = False
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def printable(text: str) -> str:
+    """Return a text as one line without control characters, which could do anything to a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def note(text: str) -> None:
-    """Say something that a user should know, on stderr."""
-    stderr.print(Text.assemble(("note: ", "yellow"), text))
+    """Say something that a user should know, in one line on stderr."""
+    stderr.print(Text.assemble(("note: ", "yellow"), printable(text)))
 
 
 def failure(text: str) -> None:
     """Say what went wrong, in one line on stderr."""
-    stderr.print(Text.assemble(("error: ", "bold red"), " ".join(text.split())))
+    stderr.print(Text.assemble(("error: ", "bold red"), printable(text.strip())))
+
+
+def result(text: str) -> None:
+    """Print a line of results on stdout, names and paths as they are, without any markup."""
+    stdout.print(Text(printable(text)))
 
 
 def print_json(document: Any) -> None:

@@ -47,7 +47,7 @@ def run_demo(out: Path, *, workers: int | None = None, as_json: bool = False) ->
         table.add_row(_TOYS[toy], f"{numbers['mean_best_iou']:.2f}", f"{numbers['recall_50']:.0%}")
     table.add_row("union of all masks (J)", f"{np.mean(list(union.values())):.2f}", "")
     console.stdout.print(table)
-    console.stdout.print(f"picture: [bold]{picture}[/]")
+    console.result(f"picture: {picture}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 from rich.progress import Progress
 
 from flowcut_napari.commands import console
-from flowcut_napari.commands.options import Settings, parse_frames
+from flowcut_napari.commands.options import Settings, choose_frames, parse_frames
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.preview import contact_sheet, save_overlays
 from flowcut_napari.core.run import Segmenter, default_workers
 from flowcut_napari.core.store import VideoMasks, check_writable, load_masks, masks_path, save_masks
-from flowcut_napari.core.video import Video, open_videos
+from flowcut_napari.core.video import Video, VideoEntry, find_videos
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Outcome:
     def fail(self, video: str, error: FlowCutError) -> None:
         """Take down a failure, and say it at once."""
         self.failed.append({"video": video, "error": str(error)})
+        if console.debug:
+            traceback.print_exception(error)
         console.failure(str(error))
 
     @property
@@ -53,33 +56,35 @@ def run_masks(
 ) -> int:
     """Make and save the pseudo-masks of all videos at the addresses; return the exit code."""
     outcome = Outcome()
+    chosen = parse_frames(frames)
     check_writable(out)
-    videos = _open_all(addresses, outcome)
-    _refuse_same_names(videos)
-    if videos:
+    entries = _find_all(addresses, outcome)
+    _refuse_same_names(entries)
+    if entries:
         cache = ArrayCache() if use_cache else None
         count = default_workers() if workers is None else workers
-        parts = settings.parameters, settings.weights, settings.device
+        parameters, weights, device = settings.parameters, settings.weights, settings.device
         with (
-            Segmenter(parts[0], weights=parts[1], device=parts[2], workers=count, cache=cache) as segmenter,
+            Segmenter(parameters, weights=weights, device=device, workers=count, cache=cache) as segmenter,
             console.progress_bar() as progress,
         ):
             for text in segmenter.notices:
                 console.note(text)
-            for video in videos:
+            for entry in entries:
+                path = masks_path(out, entry.name)
                 try:
-                    path = masks_path(out, video.name)
                     _protect_hand_work(path, overwrite)
-                    masks = _segment(segmenter, video, frames, progress)
+                    video = entry.open()
+                    masks = _segment(segmenter, video, chosen, progress)
                     save_masks(masks, path)
                     if preview:
                         _save_preview(video, masks, out)
                 except FlowCutError as error:
-                    outcome.fail(video.name, error)
+                    outcome.fail(entry.name, error)
                     continue
                 outcome.done.append(_summary(masks, path))
                 if not (as_json or quiet):
-                    console.stdout.print(_line(masks, path))
+                    console.result(_line(outcome.done[-1]))
     if as_json:
         console.print_json({"videos": outcome.done, "failed": outcome.failed})
     elif outcome.failed and outcome.done:
@@ -89,38 +94,40 @@ def run_masks(
     return outcome.exit_code
 
 
-def _open_all(addresses: list[str], outcome: Outcome) -> list[Video]:
-    videos: list[Video] = []
+def _find_all(addresses: list[str], outcome: Outcome) -> list[VideoEntry]:
+    entries: list[VideoEntry] = []
     for address in addresses:
         try:
-            videos += open_videos(address)
+            entries += find_videos(address)
         except InputError as error:
             outcome.fail(address, error)
-    return videos
+    return entries
 
 
-def _refuse_same_names(videos: list[Video]) -> None:
-    seen: dict[str, Video] = {}
-    for video in videos:
-        other = seen.setdefault(video.name, video)
-        if other is not video:
-            raise InputError(
-                f"{other.path} and {video.path} are both called {video.name}; run them into different folders"
-            )
+def _refuse_same_names(entries: list[VideoEntry]) -> None:
+    names = [entry.name for entry in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{names.count(name)} of the videos are called {name}; run them into different folders")
 
 
 def _protect_hand_work(path: Path, overwrite: bool) -> None:
-    """Refuse to overwrite what a person decided or drew."""
+    """Refuse to overwrite what a person decided or drew, or what cannot be read to find out."""
     if overwrite or not path.exists():
         return
-    if load_masks(path).has_hand_work():
-        raise InputError(f"{path}: holds decisions or masks made by hand; give another -o, or --overwrite")
+    way_out = "give another -o, or --overwrite to replace it"
+    try:
+        masks = load_masks(path)
+    except InputError as error:
+        raise InputError(f"{error}; {way_out}") from None
+    if masks.has_hand_work():
+        raise InputError(f"{path}: holds decisions or masks made by hand; {way_out}")
 
 
-def _segment(segmenter: Segmenter, video: Video, frames: str | None, progress: Progress) -> VideoMasks:
+def _segment(segmenter: Segmenter, video: Video, chosen: slice, progress: Progress) -> VideoMasks:
     for text in segmenter.video_notes(video):
         console.note(text)
-    indices = parse_frames(frames, len(video))
+    indices = choose_frames(chosen, video)
     task = progress.add_task(video.name, total=len(indices))
     try:
         return segmenter.segment(video, indices, lambda _: progress.advance(task))
@@ -135,7 +142,8 @@ def _save_preview(video: Video, masks: VideoMasks, out: Path) -> None:
     except OSError as error:
         if isinstance(error, FlowCutError):
             raise
-        raise OutputError(f"{out}: the preview cannot be written ({error.strerror or error})") from None
+        place = error.filename or out
+        raise OutputError(f"{place}: the preview cannot be written ({error.strerror or error})") from None
 
 
 def _summary(masks: VideoMasks, path: Path) -> dict[str, Any]:
@@ -150,11 +158,10 @@ def _summary(masks: VideoMasks, path: Path) -> dict[str, Any]:
     }
 
 
-def _line(masks: VideoMasks, path: Path) -> str:
-    summary = _summary(masks, path)
+def _line(summary: dict[str, Any]) -> str:
     seconds = summary["seconds"]
     speed = f", {summary['frames'] / seconds:.2f} frames/s" if seconds else ""
     return (
-        f"[bold]{summary['video']}[/]: {summary['instances']} masks in {summary['frames_with_masks']} of "
-        f"{summary['frames']} frames{speed} -> {path}"
+        f"{summary['video']}: {summary['instances']} masks in {summary['frames_with_masks']} of "
+        f"{summary['frames']} frames{speed} -> {summary['masks']}"
     )

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 from pydantic import ValidationError
 
+from flowcut_napari.core.cache import expand_home
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.parameters import CutParameters, FlowName, PresetName, one_line
+
+if TYPE_CHECKING:
+    from flowcut_napari.core.video import Video
 
 _METHOD = "Method"
 _MODELS = "Models and machine"
@@ -129,7 +134,9 @@ def parse_weights(entries: list[str]) -> dict[str, Path]:
         name, separator, path = entry.partition("=")
         if not separator or not name or not path:
             raise InputError(f"--weights {entry}: give NAME=PATH, such as raft-small=raft_small.pth")
-        weights[name.strip()] = Path(path.strip()).expanduser()
+        if name.strip() in weights:
+            raise InputError(f"--weights {entry}: {name.strip()} was given a file already")
+        weights[name.strip()] = expand_home(path.strip())
     return weights
 
 
@@ -142,31 +149,44 @@ def parse_size(text: str) -> dict[str, int]:
         For anything else.
     """
     height, separator, width = text.lower().partition("x")
-    if not separator or not height.strip().isdigit() or not width.strip().isdigit():
+    if not separator or not all(re.fullmatch(r" *[0-9]+ *", side) for side in (height, width)):
         raise InputError(f"--size {text}: give HEIGHTxWIDTH, such as 360x640")
     return {"height": int(height), "width": int(width)}
 
 
-def parse_frames(text: str | None, length: int) -> list[int]:
-    """Return the frame indices that ``START:STOP:STEP`` selects, as a Python slice does; all without a text.
+def parse_frames(text: str | None) -> slice:
+    """Turn ``START:STOP:STEP`` (or a single frame) into a slice; everything without a text.
 
     Raises
     ------
     InputError
-        If it is no slice or selects nothing.
+        For anything else.
     """
     if text is None:
-        return list(range(length))
+        return slice(None)
     parts = text.split(":")
     try:
-        if not 1 <= len(parts) <= 3:
-            raise ValueError
         numbers = [int(part) if part.strip() else None for part in parts]
-        chosen = range(length)[numbers[0] :][:1] if len(parts) == 1 else range(length)[slice(*numbers)]
+        if len(parts) == 1 and numbers[0] is not None:
+            # -1 as a slice would end before it starts.
+            return slice(numbers[0], None if numbers[0] == -1 else numbers[0] + 1)
+        if len(parts) not in (2, 3) or (len(parts) == 3 and numbers[2] == 0):
+            raise ValueError
     except ValueError:
         raise InputError(f"--frames {text}: give START:STOP:STEP, blanks allowed, such as 0::10") from None
-    if len(parts) == 1 and numbers[0] is None:
-        raise InputError(f"--frames {text}: give START:STOP:STEP, blanks allowed, such as 0::10")
-    if not chosen:
-        raise InputError(f"--frames {text}: selects none of the {length} frames")
-    return sorted(chosen)
+    return slice(*numbers)
+
+
+def choose_frames(chosen: slice, video: Video) -> list[int]:
+    """Return the indices that a slice selects of a video, rising.
+
+    Raises
+    ------
+    InputError
+        If it selects nothing.
+    """
+    indices = sorted(range(len(video))[chosen])
+    if not indices:
+        text = ":".join("" if part is None else str(part) for part in (chosen.start, chosen.stop, chosen.step))
+        raise InputError(f"--frames {text}: selects none of the {len(video)} frames of {video.name}")
+    return indices

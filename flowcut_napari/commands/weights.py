@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from flowcut_napari.commands import console
 from flowcut_napari.core.errors import WeightsError
@@ -30,10 +31,13 @@ def list_weights(as_json: bool) -> int:
     for heading in ("name", "file", "sha256"):
         table.add_column(heading)
     for row in rows:
-        table.add_row(row["name"], row["path"] or f"[yellow]missing[/] ({row['file']})", (row["sha256"] or "")[:16])
+        missing = Text.assemble(("missing", "yellow"), f" ({row['file']})")
+        where = Text(console.printable(row["path"])) if row["path"] else missing
+        table.add_row(Text(row["name"]), where, (row["sha256"] or "")[:16])
     console.stdout.print(table)
-    console.stdout.print(f"\nlooked in FLOWCUT_WEIGHTS ({weights_folder() or 'not set'}) and {fetched_folder()}")
-    console.stdout.print("fetch with: flowcut weights fetch NAME; any timm vision transformer can be named")
+    console.result("")
+    console.result(f"looked in FLOWCUT_WEIGHTS ({weights_folder() or 'not set'}) and {fetched_folder()}")
+    console.result("fetch with: flowcut weights fetch NAME; any timm vision transformer can be named")
     return 0
 
 
@@ -44,7 +48,7 @@ def fetch(names: list[str], as_json: bool) -> int:
         path = fetch_weights(name)
         rows.append(_row(name) | {"path": str(path)})
         if not as_json:
-            console.stdout.print(f"{name} -> {path}")
+            console.result(f"{name} -> {path}")
     if as_json:
         console.print_json({"weights": rows})
     return 0
@@ -59,11 +63,11 @@ def verify(as_json: bool) -> int:
         ok, remark = verify_weights(Path(row["path"]))
         rows.append(row | {"ok": ok, "remark": remark})
         if not as_json:
-            console.stdout.print(f"{row['name']}: {'ok' if ok else '[red]BAD[/]'} ({remark})  {row['path']}")
+            console.result(f"{row['name']}: {'ok' if ok else 'BAD'} ({remark})  {row['path']}")
     if as_json:
         console.print_json({"weights": rows})
     elif not rows:
-        console.stdout.print("there are no weights to verify")
+        console.result("there are no weights to verify")
     return 0 if all(row["ok"] for row in rows) else 1
 
 

@@ -19,13 +19,29 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from flowcut_napari.core.errors import FlowCutWarning, InputError
+
 DEFAULT_LIMIT_GB = 20.0
 
 
 def cache_root() -> Path:
     """Return the folder of all that can be had again: FLOWCUT_CACHE, or the user's cache folder."""
     value = os.environ.get("FLOWCUT_CACHE")
-    return Path(value).expanduser() if value else platformdirs.user_cache_path("flowcut")
+    return expand_home(value) if value else platformdirs.user_cache_path("flowcut")
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return a path with a leading ``~`` replaced.
+
+    Raises
+    ------
+    InputError
+        If there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def array_digest(array: np.ndarray) -> str:
@@ -44,6 +60,11 @@ class ArrayCache:
         Where to keep them; ``cache_root()/arrays`` if not given.
     limit_gb : float
         Size in 10^9 bytes at which old entries are deleted.
+
+    Attributes
+    ----------
+    trouble : str or None
+        Why nothing more is written, once something could not be.
     """
 
     def __init__(self, folder: Path | None = None, limit_gb: float = DEFAULT_LIMIT_GB) -> None:
@@ -52,11 +73,21 @@ class ArrayCache:
         # Looking through the folder costs as much as some entries: do it once in a tenth of the limit.
         self._written_since_trim = self.limit
         self._lock = threading.Lock()
-        self._broken = False
+        self.trouble: str | None = None
 
     def __reduce__(self) -> tuple[type[ArrayCache], tuple[Path, float]]:
         # Other processes use the same folder through an object of their own.
         return ArrayCache, (self.folder, self.limit / 1e9)
+
+    def check(self) -> str | None:
+        """Return why the folder cannot be written, or None: to be asked, and said, before work begins."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            self.trouble = self._trouble(error)
+        return self.trouble
 
     def get(self, *key: str) -> np.ndarray | None:
         """Return the array kept under this key, or None."""
@@ -76,7 +107,7 @@ class ArrayCache:
 
     def put(self, array: np.ndarray, *key: str) -> None:
         """Keep an array; a cache that cannot be written warns once and is not asked again."""
-        if self._broken:
+        if self.trouble:
             return
         path = self._path(key)
         temporary = None
@@ -87,9 +118,8 @@ class ArrayCache:
                 np.save(stream, array, allow_pickle=False)
             os.replace(temporary, path)
         except OSError as error:
-            self._broken = True
-            reason = error.strerror or error
-            warnings.warn(f"cache {self.folder} cannot be written ({reason}); going on without it", stacklevel=2)
+            self.trouble = self._trouble(error)
+            warnings.warn(self.trouble, FlowCutWarning, stacklevel=2)
             if temporary is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
@@ -142,6 +172,9 @@ class ArrayCache:
                     status = path.stat()
                     entries.append((status.st_mtime, status.st_size, path))
         return entries
+
+    def _trouble(self, error: OSError) -> str:
+        return f"the cache {self.folder} cannot be written ({error.strerror or error}); going on without it"
 
     def _path(self, key: tuple[str, ...]) -> Path:
         name = hashlib.blake2b("\0".join(key).encode(), digest_size=16).hexdigest()

@@ -7,6 +7,10 @@ class FlowCutError(Exception):
     """Base of all errors that FlowCut raises on purpose; its text is fit to be shown to a user as it is."""
 
 
+class FlowCutWarning(UserWarning):
+    """Something went wrong that does not stop the work; its text is fit to be shown to a user as it is."""
+
+
 class InputError(FlowCutError, ValueError):
     """Something given to FlowCut (a path, a file, an array, a value) cannot be used."""
 

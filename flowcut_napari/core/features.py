@@ -176,10 +176,20 @@ def create_transformer(name: str) -> Any:
         model = timm.create_model(timm_name, pretrained=False, num_classes=0, dynamic_img_size=True)
     except TypeError:
         raise InputError(unsuitable) from None
+    except RuntimeError as error:  # a tag that timm does not have
+        raise InputError(f"unknown feature model {name!r}: {error}") from None
     blocks = getattr(model, "blocks", None)
     if not blocks or not hasattr(getattr(blocks[-1], "attn", None), "qkv") or not hasattr(model, "num_prefix_tokens"):
         raise InputError(unsuitable)
     return model
+
+
+def check_transformer(name: str) -> None:
+    """Raise what `create_transformer` raises, without making its parameters."""
+    import torch
+
+    with torch.device("meta"):
+        create_transformer(name)
 
 
 def _load_transformer(model: Any, weights: WeightsFile) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from flowcut_napari.core.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_ORIENTATION = 0x0112  # of EXIF; 5 to 8 lie on their side
+# What decoders raise when bytes are not what they should be.
+_DAMAGE = (OSError, SyntaxError, ValueError, IndexError, KeyError, EOFError, struct.error, Image.DecompressionBombError)
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -21,13 +28,24 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return (images in natural order, other files) of a folder; hidden files and folders are passed over."""
+    """Return (images in natural order, other files) of a folder; hidden files and folders are passed over.
+
+    Raises
+    ------
+    InputError
+        If an image is a link to a file that is not there.
+    """
     images: list[Path] = []
     others: list[Path] = []
     for entry in folder.iterdir():
-        if entry.name.startswith(".") or not entry.is_file():
+        if entry.name.startswith("."):
             continue
-        (images if entry.suffix.lower() in IMAGE_SUFFIXES else others).append(entry)
+        is_image = entry.suffix.lower() in IMAGE_SUFFIXES
+        if is_image and entry.is_symlink() and not entry.exists():
+            # As git-annex leaves them. Without this frame all later ones would move up by one.
+            raise InputError(f"{entry}: this frame is a link to a file that is not there; fetch it or remove the link")
+        if entry.is_file():
+            (images if is_image else others).append(entry)
     return sorted(images, key=lambda path: natural_key(path.name)), sorted(others)
 
 
@@ -36,16 +54,29 @@ def _open(path: Path) -> Image.Image:
         return Image.open(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not a readable image (unknown format); remove or replace it") from None
+    except _DAMAGE as error:
         raise InputError(f"{path}: not a readable image ({_brief(error)}); remove or replace it") from None
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) as the picture is shown, from the header alone."""
-    with _open(path) as image:
+    """Return (height, width) as the picture is shown, from the header alone where the format allows it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no image.
+    """
+    with _without_warnings(), _open(path) as image:
         width, height = image.size
-        # EXIF orientations 5 to 8 lie on their side.
-        sideways = image.getexif().get(0x0112, 1) >= 5
+        # Only these formats turn pictures by a flag, and asking a PNG for it would decode the whole of it.
+        if image.format not in ("JPEG", "MPO", "TIFF", "WEBP"):
+            return height, width
+        try:
+            sideways = image.getexif().get(_ORIENTATION, 1) >= 5
+        except (*_DAMAGE, TypeError) as error:
+            raise InputError(f"{path}: damaged image ({_brief(error)}); replace it or leave it out") from None
     return (width, height) if sideways else (height, width)
 
 
@@ -61,18 +92,21 @@ def read_rgb(path: Path) -> np.ndarray:
     InputError
         If the file is missing, truncated, no image, or holds values without a fixed range (floating point).
     """
-    with _open(path) as image:
+    with _without_warnings(), _open(path) as image:
         try:
             image.load()
-        except (OSError, SyntaxError, ValueError) as error:
+            turns = image.format in ("JPEG", "MPO", "TIFF", "WEBP")
+            upright = ImageOps.exif_transpose(image) if turns else image
+            if upright.mode in _SIXTEEN_BIT:
+                grey = _scale_sixteen_bit(np.asarray(upright, dtype=np.int64), path)
+                return np.repeat(grey[..., None], 3, axis=2)
+            if upright.mode == "F":
+                raise InputError(f"{path}: floating-point image without a fixed range; convert it to 8 or 16 bit")
+            return np.asarray(upright.convert("RGB"))
+        except InputError:
+            raise
+        except (*_DAMAGE, TypeError) as error:
             raise InputError(f"{path}: damaged image ({_brief(error)}); replace it or leave it out") from None
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in _SIXTEEN_BIT:
-            grey = _scale_sixteen_bit(np.asarray(upright, dtype=np.int64), path)
-            return np.repeat(grey[..., None], 3, axis=2)
-        if upright.mode == "F":
-            raise InputError(f"{path}: floating-point image without a fixed range; convert it to 8 or 16 bit")
-        return np.asarray(upright.convert("RGB"))
 
 
 def _scale_sixteen_bit(values: np.ndarray, path: Path) -> np.ndarray:
@@ -81,5 +115,14 @@ def _scale_sixteen_bit(values: np.ndarray, path: Path) -> np.ndarray:
     return ((values + 128) // 257).astype(np.uint8)
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    # Pillow warns of odd tags and of large pictures; what matters is whether the pixels come.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _brief(error: Exception) -> str:
-    return str(error).splitlines()[0].replace("cannot identify image file", "unknown format")[:120]
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0][:120]

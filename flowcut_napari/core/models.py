@@ -12,7 +12,7 @@ from typing import Any
 import flowcut_napari
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import InputError
-from flowcut_napari.core.features import FeatureModel, HandmadeFeatures, TransformerFeatures
+from flowcut_napari.core.features import FeatureModel, HandmadeFeatures, TransformerFeatures, check_transformer
 from flowcut_napari.core.flow import DisFlow, FlowModel, RaftFlow
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameDescriber
@@ -39,7 +39,7 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
-    if kind == "cuda" and (not number or number.isdigit()):
+    if device == "cuda" or (kind == "cuda" and number.isdecimal() and number.isascii()):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:
             raise InputError(f"device {device} is not there: this machine has {count} CUDA device(s); try --device cpu")
@@ -78,9 +78,15 @@ class ModelPlan:
             If the device is not there, or a path was given for a model that is not used.
         """
         names = [parameters.features, parameters.flow] if parameters.uses_flow else [parameters.features]
-        unused = sorted(set(weights or {}) - set(names))
+        needing = [name for name in names if name not in WEIGHTLESS]
+        unused = sorted(set(weights or {}) - set(needing))
         if unused:
-            raise InputError(f"weights given for {unused[0]}, but the models in use are {' and '.join(names)}")
+            takers = " and ".join(needing) or "none in use"
+            raise InputError(f"weights given for {unused[0]}, but the models that take weights are: {takers}")
+        if parameters.features in WEIGHTLESS and parameters.features != "handmade":
+            raise InputError(f"{parameters.features} is a flow model; as features give dino, handmade or a timm name")
+        if parameters.features != "handmade":
+            check_transformer(parameters.features)  # before weights are asked for that could never be used
         if device == "auto" and set(names) <= set(WEIGHTLESS):
             device = "cpu"  # nothing runs on a GPU: no need to import torch to look for one
         return cls(parameters, find_weights(names, weights), resolve_device(device), cache)

@@ -50,7 +50,8 @@ def contact_sheet(
     """Return one picture of evenly spaced frames with their masks, under a line that says how they were made."""
     chosen = _evenly(masks.frames, most)
     columns = min(columns, max(1, len(chosen)))
-    cell_height = round(cell_width * video.height / video.width)
+    # A strip one pixel wide must not become a sheet a million pixels high.
+    cell_height = min(max(1, round(cell_width * video.height / video.width)), 4 * cell_width)
     margin, caption, header = 14, 26, 84
     rows = -(-len(chosen) // columns)
     size = (

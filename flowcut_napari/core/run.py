@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -28,7 +29,7 @@ from typing import Any, Self
 from threadpoolctl import threadpool_limits
 
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, FlowCutWarning, InputError
 from flowcut_napari.core.models import GPU_BATCH, ModelPlan
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameDescription, FrameMasks, segment_frame
@@ -39,6 +40,8 @@ from flowcut_napari.core.video import Video
 _LARGEST_CHUNK = 8
 # Memory of a worker with torch, RAFT and a small transformer, measured at 1.0e9 bytes at most, and some room.
 _WORKER_BYTES = int(1.5e9)
+# What a worker sends back: frames, and what troubles its cache.
+Done = tuple[list[FrameMasks], str | None]
 
 
 def default_workers() -> int:
@@ -81,11 +84,16 @@ class Segmenter:
         workers: int = 1,
         cache: ArrayCache | None = None,
     ) -> None:
-        self.plan = ModelPlan.make(parameters, weights, device, cache)
         self.workers = max(1, workers)
         self.notices: list[str] = []
+        if cache is not None and (trouble := cache.check()):
+            self.notices.append(trouble)
+            cache = None
+        self.plan = ModelPlan.make(parameters, weights, device, cache)
+        self._epoch = _source_date_epoch()
         if parameters.crf and not crf_is_available():
             self.notices.append(f"pydensecrf is not installed, masks stay unrefined; to mend it: {CRF_INSTALL_HINT}")
+        self._cache_trouble_said = False
         self._on_cpu = self.plan.device == "cpu"
         self._pool: ProcessPoolExecutor | None = None
         self._children: list[Any] = []
@@ -134,7 +142,7 @@ class Segmenter:
             # The grids of all cuts of a long video are many times its masks, and cheap to have again.
             frames.append(replace(frame, cuts=()))
         provenance = {**self.plan.provenance(), "notes": [*self.notices, *self.video_notes(video)]}
-        provenance |= _time_stamp(time.perf_counter() - started)
+        provenance |= _time_stamp(time.perf_counter() - started, self._epoch)
         files = {frame.index: file for frame in frames if (file := video.frame_file(frame.index)) is not None}
         return VideoMasks(VideoRecord.of(video), self.plan.parameters, provenance, tuple(frames), files)
 
@@ -172,15 +180,15 @@ class Segmenter:
                 yield done
 
     def _frames_in_pool(self, video: Video, indices: Sequence[int]) -> Iterator[FrameMasks]:
-        pending: deque[Future[list[FrameMasks]]] = deque()
+        pending: deque[Future[Done]] = deque()
         try:
             for task in self._tasks(video, indices):
                 pending.append(self._submit(*task))
                 # Enough to keep every worker busy, and a bound on what waits in memory.
                 if len(pending) > 2 * self.workers:
-                    yield from pending.popleft().result()
+                    yield from self._take(pending.popleft())
             while pending:
-                yield from pending.popleft().result()
+                yield from self._take(pending.popleft())
         except BrokenProcessPool:
             self._close_pool(at_once=True)
             raise FlowCutError(
@@ -190,6 +198,13 @@ class Segmenter:
         finally:
             for future in pending:
                 future.cancel()
+
+    def _take(self, future: Future[Done]) -> list[FrameMasks]:
+        frames, trouble = future.result()
+        if trouble and not self._cache_trouble_said:
+            self._cache_trouble_said = True
+            warnings.warn(trouble, FlowCutWarning, stacklevel=2)
+        return frames
 
     def _tasks(self, video: Video, indices: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         if self._on_cpu:
@@ -205,7 +220,7 @@ class Segmenter:
                     # The flow field is not cut, its features are: two megabytes less to send.
                     yield _work_on_description, replace(description, flow=None)
 
-    def _submit(self, *task: Any) -> Future[list[FrameMasks]]:
+    def _submit(self, *task: Any) -> Future[Done]:
         if self._pool is not None:
             return self._pool.submit(*task)
         before = multiprocessing.active_children()
@@ -282,8 +297,9 @@ def _start_worker(plan: ModelPlan, describes: bool) -> None:
     global _worker_plan, _worker_describer
     # The parent decides what an interrupt means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The parent has said it all.
+    # What is to be said goes to the parent with the results.
     warnings.simplefilter("ignore")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(1)
     import cv2
 
@@ -295,17 +311,26 @@ def _start_worker(plan: ModelPlan, describes: bool) -> None:
         torch.set_num_threads(1)
 
 
-def _work_on_frames(token: int, packed: bytes, indices: list[int]) -> list[FrameMasks]:
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, however that ended: nothing else would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work_on_frames(token: int, packed: bytes, indices: list[int]) -> Done:
     global _worker_video
     assert _worker_describer is not None
     if _worker_video is None or _worker_video[0] != token:
         _worker_video = token, pickle.loads(packed)
     described = _worker_describer.describe(_worker_video[1], indices)
-    return [segment_frame(description, _worker_plan.parameters) for description in described]
+    frames = [segment_frame(description, _worker_plan.parameters) for description in described]
+    return frames, _worker_plan.cache.trouble if _worker_plan.cache else None
 
 
-def _work_on_description(description: FrameDescription) -> list[FrameMasks]:
-    return [segment_frame(description, _worker_plan.parameters)]
+def _work_on_description(description: FrameDescription) -> Done:
+    return [segment_frame(description, _worker_plan.parameters)], None
 
 
 @contextmanager
@@ -325,12 +350,22 @@ def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (indices[start : start + size] for start in range(0, len(indices), size))
 
 
-def _time_stamp(seconds: float) -> dict[str, Any]:
+def _source_date_epoch() -> int | None:
+    """Return the time that SOURCE_DATE_EPOCH sets for all that is written, in seconds since 1970, or None."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return None
+    # Up to the year 9999.
+    if not text.isascii() or not text.isdecimal() or int(text) > 253_402_300_799:
+        raise InputError(f"SOURCE_DATE_EPOCH is {text!r}: give seconds since 1970 as a whole number, or unset it")
+    return int(text)
+
+
+def _time_stamp(seconds: float, epoch: int | None) -> dict[str, Any]:
     """Return when and how long; with SOURCE_DATE_EPOCH set the same for every run, so that files can be compared."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is None:
         return {"created": _utc(time.time()), "seconds": round(seconds, 3)}
-    return {"created": _utc(float(epoch)), "seconds": None}
+    return {"created": _utc(epoch), "seconds": None}
 
 
 def _utc(moment: float) -> str:

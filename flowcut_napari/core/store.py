@@ -105,7 +105,7 @@ def load_masks(path: Path) -> VideoMasks:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:

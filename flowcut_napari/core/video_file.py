@@ -8,6 +8,7 @@ seek the time of the frame that arrived says which frame it is, and decoding goe
 from __future__ import annotations
 
 import bisect
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ class FrameDecoder:
         return int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def _open(self) -> cv2.VideoCapture:
+        # Decoders print what they think of a damaged file; to say it is our part. FFmpeg's is read at the first video.
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise InputError(f"{self.path}: not a video that OpenCV can decode")

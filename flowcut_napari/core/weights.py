@@ -18,12 +18,13 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowcut_napari.core.cache import cache_root
+from flowcut_napari.core.cache import cache_root, expand_home
 from flowcut_napari.core.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class WeightsFile:
 def weights_folder() -> Path | None:
     """Return the folder that FLOWCUT_WEIGHTS names, or None."""
     value = os.environ.get("FLOWCUT_WEIGHTS")
-    return Path(value).expanduser() if value else None
+    return expand_home(value) if value else None
 
 
 def fetched_folder() -> Path:
@@ -114,7 +115,7 @@ def find_weights(
 
 def _locate(name: str, given: Mapping[str, Path]) -> Path | None:
     if name in given:
-        path = Path(given[name]).expanduser()
+        path = expand_home(given[name])
         if not path.is_file():
             raise WeightsError(f"{path}: no such file; it was given as the weights {name}")
         return path
@@ -273,10 +274,11 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             content = load_file(path)
         else:
             # DINO's full checkpoint carries its command-line arguments, which are plain values.
-            with torch.serialization.safe_globals([argparse.Namespace]):
+            with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of formats that are refused below
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "nsupported" in str(error) or "GLOBAL" in str(error):
+        if any(word in str(error) for word in ("nsupported", "GLOBAL", "TorchScript")):
             raise WeightsError(f"{path}: refused, the file holds code or objects besides tensors") from None
         raise WeightsError(f"{path}: no weights file, or a damaged one") from None
     except Exception as error:  # noqa: BLE001  # every reader has its own way to say that bytes are wrong
@@ -286,9 +288,12 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             content = content[wrapper]
             break
     entries = content.items() if isinstance(content, dict) else ()
-    tensors = {key: value for key, value in entries if isinstance(value, torch.Tensor)}
+    tensors = {key: value for key, value in entries if isinstance(key, str) and isinstance(value, torch.Tensor)}
     if not tensors:
-        raise WeightsError(f"{path}: holds no tensors")
+        raise WeightsError(f"{path}: holds no named tensors")
+    unusable = [key for key, value in tensors.items() if value.is_meta or value.is_complex() or value.is_sparse]
+    if unusable:
+        raise WeightsError(f"{path}: holds no plain numbers in {unusable[0]}")
     return {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in tensors.items()}
 
 
