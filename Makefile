@@ -55,7 +55,7 @@ $(VENV)/bin/python:
 # Without a C++ compiler everything works but the CRF; the tool says so when it is used.
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
-	$(BIN)/python -m pip install --quiet pydensecrf2 || echo "note: pydensecrf2 was not built (it needs g++); masks stay unrefined"
+	$(BIN)/python -m pip install --quiet pydensecrf2 || echo "note: pydensecrf2 could not be installed (most often for want of g++); masks stay unrefined"
 	@touch $@
 
 $(VENV)/.full: $(VENV)/.base

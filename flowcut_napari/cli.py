@@ -121,6 +121,8 @@ def demo(
     """Run on the bundled clip, without any download: masks, their score, a picture."""
     from flowcut_napari.commands.demo import run_demo
 
+    if gui:
+        console.note("this version has no window of its own yet; the result is in pictures")
     raise typer.Exit(run_demo(out, workers=workers, as_json=as_json))
 
 

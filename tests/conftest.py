@@ -11,7 +11,7 @@ from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Set before anything imports: matrices of tests are small, and threads only get in each other's way.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 

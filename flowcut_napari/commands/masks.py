@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from flowcut_napari.commands import console
 from flowcut_napari.commands.options import Settings, choose_frames, parse_frames
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
+from flowcut_napari.core.files import check_writable
 from flowcut_napari.core.preview import contact_sheet, save_overlays
 from flowcut_napari.core.run import Segmenter, default_workers
-from flowcut_napari.core.store import VideoMasks, check_writable, load_masks, masks_path, save_masks
+from flowcut_napari.core.store import VideoMasks, load_masks, masks_path, save_masks
 from flowcut_napari.core.video import Video, VideoEntry, find_videos
 
 
@@ -57,10 +59,10 @@ def run_masks(
     """Make and save the pseudo-masks of all videos at the addresses; return the exit code."""
     outcome = Outcome()
     chosen = parse_frames(frames)
-    check_writable(out)
     entries = _find_all(addresses, outcome)
     _refuse_same_names(entries)
     if entries:
+        check_writable(out)
         cache = ArrayCache() if use_cache else None
         count = default_workers() if workers is None else workers
         parameters, weights, device = settings.parameters, settings.weights, settings.device
@@ -105,10 +107,17 @@ def _find_all(addresses: list[str], outcome: Outcome) -> list[VideoEntry]:
 
 
 def _refuse_same_names(entries: list[VideoEntry]) -> None:
-    names = [entry.name for entry in entries]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{names.count(name)} of the videos are called {name}; run them into different folders")
+    """Refuse videos whose results would overwrite each other, also where file names ignore case."""
+    seen: dict[str, VideoEntry] = {}
+    for entry in entries:
+        other = seen.setdefault(unicodedata.normalize("NFC", entry.name).casefold(), entry)
+        if other is entry:
+            continue
+        if other.place == entry.place:
+            raise InputError(f"{entry.place} is given twice")
+        raise InputError(
+            f"{other.place} and {entry.place} would both write {entry.name}; run them into different folders"
+        )
 
 
 def _protect_hand_work(path: Path, overwrite: bool) -> None:

@@ -116,8 +116,6 @@ def _settings(*, preset: str, size: str | None, weights: list[str] | None, devic
         parameters = CutParameters.preset(preset).with_changes(**changes)
     except ValidationError as error:
         raise InputError(one_line(error)) from None
-    except ValueError as error:  # the name of the preset
-        raise InputError(str(error)) from None
     return Settings(parameters, parse_weights(weights or []), device)
 
 

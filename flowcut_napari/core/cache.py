@@ -1,8 +1,8 @@
 """Arrays that are costly to compute, kept on disk under a hash of everything they depend on.
 
-Keys hold the pixels themselves and the identity of the model, so an entry can never be out of date: a frame that
-was edited or a folder that was moved finds its own entries and no others. Deleting the folder at any time is safe,
-and so are several processes: entries appear by renaming a finished file.
+Keys hold a hash of the pixels and the identity of the model with the version of its library, so that no entry goes
+out of date: a frame that was edited or a folder that was moved finds its own entries and no others. Deleting the
+folder at any time is safe, and so are several processes: entries appear by renaming a finished file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import platformdirs
 from flowcut_napari.core.errors import FlowCutWarning, InputError
 
 DEFAULT_LIMIT_GB = 20.0
+# Looking through the folder costs as much as some entries: each process does it once in so many bytes.
+_TRIM_EVERY = 256_000_000
 
 
 def cache_root() -> Path:
@@ -52,7 +54,9 @@ def array_digest(array: np.ndarray) -> str:
 
 
 class ArrayCache:
-    """A folder of arrays that never grows past a limit; the entries used longest ago go first.
+    """A folder of arrays that is kept to a limit; the entries used longest ago go first.
+
+    Each process that writes may pass the limit by 256 MB before it looks and deletes.
 
     Parameters
     ----------
@@ -70,8 +74,7 @@ class ArrayCache:
     def __init__(self, folder: Path | None = None, limit_gb: float = DEFAULT_LIMIT_GB) -> None:
         self.folder = folder if folder is not None else cache_root() / "arrays"
         self.limit = int(limit_gb * 1e9)
-        # Looking through the folder costs as much as some entries: do it once in a tenth of the limit.
-        self._written_since_trim = self.limit
+        self._written_since_trim = 0
         self._lock = threading.Lock()
         self.trouble: str | None = None
 
@@ -80,13 +83,15 @@ class ArrayCache:
         return ArrayCache, (self.folder, self.limit / 1e9)
 
     def check(self) -> str | None:
-        """Return why the folder cannot be written, or None: to be asked, and said, before work begins."""
+        """Return why the folder cannot be written, or None, and make room: to be asked before work begins."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
             self.trouble = self._trouble(error)
+        else:
+            self.trim()
         return self.trouble
 
     def get(self, *key: str) -> np.ndarray | None:
@@ -96,8 +101,9 @@ class ArrayCache:
             array: np.ndarray = np.load(path, allow_pickle=False)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError):
-            # A damaged entry is as good as none.
+        except OSError:  # not to be read just now; that does not make it a bad entry
+            return None
+        except (ValueError, EOFError):  # a damaged entry is as good as none
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             return None
@@ -118,15 +124,17 @@ class ArrayCache:
                 np.save(stream, array, allow_pickle=False)
             os.replace(temporary, path)
         except OSError as error:
-            self.trouble = self._trouble(error)
-            warnings.warn(self.trouble, FlowCutWarning, stacklevel=2)
             if temporary is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
+            # Windows does not replace a file that another process reads; it holds the same array.
+            if not (isinstance(error, PermissionError) and path.exists()):
+                self.trouble = self._trouble(error)
+                warnings.warn(self.trouble, FlowCutWarning, stacklevel=2)
             return
         with self._lock:
             self._written_since_trim += array.nbytes
-            due = self._written_since_trim >= self.limit // 10
+            due = self._written_since_trim >= min(self.limit // 10, _TRIM_EVERY)
             if due:
                 self._written_since_trim = 0
         if due:

@@ -7,7 +7,9 @@ affinity is never copied nor computed again: patches cut earlier are masked insi
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -65,15 +67,16 @@ def normalized_cut(affinity: np.ndarray) -> NormalizedCut:
     InputError
         (a ``ValueError``) If it is not such a matrix.
     """
-    weights = np.ascontiguousarray(affinity, dtype=np.float32)
+    weights: np.ndarray = np.ascontiguousarray(affinity, dtype=np.float32)
     if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or len(weights) < 2:
         raise InputError(f"an affinity is a square matrix of at least two patches, not {weights.shape}")
     if not np.isfinite(weights).all():
         raise InputError("the affinity holds NaN or infinite values")
     if weights.min() < 0:
         raise InputError("the affinity holds negative values")
-    if not np.array_equal(weights, weights.T):
+    if not np.allclose(weights, weights.T, rtol=1e-5, atol=0):
         raise InputError("the affinity is not symmetric")
+    weights = (weights + weights.T) / 2  # what rounding left
     if not (weights.sum(axis=1) > 0).all():
         raise InputError("a patch of the affinity has no affinity at all, not even to itself")
     with one_blas_thread():
@@ -130,7 +133,7 @@ def _lanczos(graph: MaskedGraph, degrees: np.ndarray, scale: np.ndarray) -> tupl
     start, other_start = _starting_vectors(len(degrees))
     try:
         second, vector = _largest_pair(graph, scale, first[None], start, tolerance=1e-8)
-        third, _ = _largest_pair(graph, scale, np.stack([first, vector]), other_start, tolerance=1e-4)
+        third, _ = _largest_pair(graph, scale, np.stack([first, vector]), other_start, tolerance=1e-6)
     except (ArpackNoConvergence, ArpackError):
         return None
     if third > second + _NO_CUT_EIGENGAP:
@@ -193,12 +196,19 @@ def _settle_painted(eigenvector: np.ndarray, painted: np.ndarray, eigenvalue: fl
     return settled
 
 
+# The number of threads is a setting of the process. Two threads that cap and put back at overlapping times would put
+# back each other's cap: only one may be inside.
+_cap_lock = threading.RLock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Cap BLAS at one thread: on shared cores two were up to 100 times slower than one on matrices of this size."""
+    with _cap_lock, _threadpools().limit(limits=1, user_api="blas"):
+        yield
+
+
 @cache
 def _threadpools() -> ThreadpoolController:
     # Looking for the loaded libraries takes longer than a cut.
     return ThreadpoolController()
-
-
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Cap BLAS at one thread: on shared cores two were up to 100 times slower than one on matrices of this size."""
-    return _threadpools().limit(limits=1, user_api="blas")

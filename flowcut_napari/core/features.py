@@ -32,10 +32,9 @@ class Appearance:
 
 @dataclass(frozen=True)
 class Motion:
-    """The flow (H, W, 2) float32 in pixels that leaves a frame, and the frame."""
+    """The flow that leaves a frame, (H, W, 2) float32 in pixels."""
 
     flow: np.ndarray
-    picture: np.ndarray
 
 
 View = Appearance | Motion
@@ -45,8 +44,10 @@ class FeatureModel(Protocol):
     """Turns views into one feature vector a patch."""
 
     name: str
-    identity: str
-    """Everything the numbers depend on, in one string: the cache key and the provenance."""
+
+    def identity_of(self, view: View) -> str:
+        """Return everything besides the view that its features depend on, in one string: the key of the cache."""
+        ...
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return (rows, cols) of patches of a picture of this size."""
@@ -79,8 +80,13 @@ class HandmadeFeatures:
     """Colour, texture and background-compensated motion of patches; see `flowcut_napari.core.handmade`."""
 
     name = "handmade"
-    identity = f"handmade/{HANDMADE_VERSION}"
     patch = 16
+
+    def identity_of(self, view: View) -> str:
+        """Return everything besides the view that its features depend on."""
+        import cv2
+
+        return f"handmade/{HANDMADE_VERSION}/opencv {cv2.__version__}/{type(view).__name__}"
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return (rows, cols) of patches of a picture of this size."""
@@ -91,10 +97,9 @@ class HandmadeFeatures:
         return [self._encode(view) for view in views]
 
     def _encode(self, view: View) -> np.ndarray:
-        grid = self.grid(*view.picture.shape[:2])
         if isinstance(view, Appearance):
-            return appearance_features(view.picture, grid)
-        return motion_features(view.flow, grid, view.picture)
+            return appearance_features(view.picture, self.grid(*view.picture.shape[:2]))
+        return motion_features(view.flow, self.grid(*view.flow.shape[:2]))
 
 
 class TransformerFeatures:
@@ -124,8 +129,11 @@ class TransformerFeatures:
     """
 
     def __init__(self, name: str, weights: WeightsFile, device: str = "cpu", min_flow: float = 0.0) -> None:
+        import timm
+
         self.name = name
-        self.identity = f"{name}/{weights.sha256}/keys/{min_flow:g}/{device.split(':')[0]}"
+        # A CPU and a GPU do not round alike; timm may resample position embeddings otherwise in another version.
+        self._identity = f"{name}/{weights.sha256}/keys/timm {timm.__version__}/{device.split(':')[0]}"
         self.device = device
         self.min_flow = min_flow
         model = create_transformer(name)
@@ -134,6 +142,10 @@ class TransformerFeatures:
         self._prefix_tokens = int(model.num_prefix_tokens)
         self._mean, self._deviation = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
         self._model = _keep_keys_only(model).eval().to(device)
+
+    def identity_of(self, view: View) -> str:
+        """Return everything besides the view that its features depend on."""
+        return self._identity if isinstance(view, Appearance) else f"{self._identity}/flow from {self.min_flow:g} px"
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return (rows, cols) of patches of a picture of this size."""

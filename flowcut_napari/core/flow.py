@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from flowcut_napari.core.dis_flow import VERSION as DIS_VERSION
-from flowcut_napari.core.dis_flow import dis_flow
 from flowcut_napari.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,11 +79,14 @@ def flow_picture(flow: np.ndarray, max_magnitude: float | None = None, *, min_ma
     Raises
     ------
     InputError
-        If the field has another shape or holds NaN or infinity.
+        If the field has another shape or holds NaN or infinity, or `max_magnitude` is not above 0.
     """
     import torch
 
-    field = np.asarray(flow, dtype=np.float32)
+    # A copy: torch takes neither read-only memory nor views that run backwards.
+    field = np.array(flow, dtype=np.float32, order="C")
+    if max_magnitude is not None and not 0 < max_magnitude < np.inf:
+        raise InputError(f"max_magnitude is {max_magnitude}; it is a number of pixels above 0")
     if field.ndim != 3 or field.shape[2] != 2:
         raise InputError(f"a flow field has the shape (H, W, 2), not {field.shape}")
     if not np.isfinite(field).all():
@@ -130,10 +131,18 @@ class DisFlow:
     """Dense Inverse Search from OpenCV after camera alignment: no weights; see `flowcut_napari.core.dis_flow`."""
 
     name = "dis"
-    identity = f"dis/{DIS_VERSION}"
+
+    def __init__(self) -> None:
+        import cv2
+
+        from flowcut_napari.core.dis_flow import VERSION
+
+        self.identity = f"dis/{VERSION}/opencv {cv2.__version__}"
 
     def estimate(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
         """Return the flow (H, W, 2) float32 of each pair of (H, W, 3) uint8 pictures."""
+        from flowcut_napari.core.dis_flow import dis_flow
+
         return [dis_flow(first, second) for first, second in pairs]
 
 
@@ -158,13 +167,15 @@ class RaftFlow:
     """
 
     def __init__(self, name: str, weights: WeightsFile, device: str = "cpu", updates: int = 20) -> None:
+        import torchvision
         from torchvision.models import optical_flow
 
         from flowcut_napari.core.weights import load_into
 
         self.name = name
         # A CPU and a GPU do not round alike; what one computed is not served to the other.
-        self.identity = f"{name}/{weights.sha256}/{updates}/{device.split(':')[0]}"
+        version, kind = torchvision.__version__, device.split(":")[0]
+        self.identity = f"{name}/{weights.sha256}/{updates}/torchvision {version}/{kind}"
         self.updates = updates
         self.device = device
         model = {"raft-large": optical_flow.raft_large, "raft-small": optical_flow.raft_small}[name]()

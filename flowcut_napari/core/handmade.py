@@ -28,7 +28,6 @@ References
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,6 +80,8 @@ def appearance_features(picture: NDArray[np.uint8], grid: tuple[int, int]) -> ND
     come from the frozen legacy generator, whose stream NumPy guarantees not to
     change, so that results agree between versions and machines.
     """
+    import cv2
+
     rows, cols = grid
     height, width = picture.shape[:2]
     unit_range = picture.astype(np.float32) / np.float32(255)
@@ -104,11 +105,7 @@ def appearance_features(picture: NDArray[np.uint8], grid: tuple[int, int]) -> ND
     return np.asarray(features / np.sqrt(_FOURIER_PAIRS), np.float32)
 
 
-def motion_features(
-    flow: NDArray[np.float32],
-    grid: tuple[int, int],
-    picture: NDArray[np.uint8] | None = None,
-) -> NDArray[np.float32]:
+def motion_features(flow: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
     """Describe how each patch moves against the camera motion.
 
     Parameters
@@ -117,9 +114,6 @@ def motion_features(
         Displacement (right, down) in pixels of this field, of any size.
     grid : tuple of int
         Rows and columns of patches, row by row over the whole field.
-    picture : ndarray of uint8, shape (H, W, 3), optional
-        Accepted for a uniform interface and not used: every picture-guided
-        smoothing that was tried made the result worse.
 
     Returns
     -------
@@ -136,7 +130,8 @@ def motion_features(
     flow noise and parallax, and has a floor, below which a still scene stays
     one cluster at the pole instead of becoming noise of unit length.
     """
-    del picture
+    import cv2
+
     rows, cols = grid
     # Nearest samples keep motion edges sharp; an area mean would mix the two
     # motions, and the median below is what decides a mixed patch.
@@ -184,6 +179,8 @@ def background_motion(flow: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _fit_background(flow: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the (6, 2) coefficients of the dominant second-order motion."""
+    import cv2
+
     height, width = flow.shape[:2]
     ratio = _FIT_LONG_SIDE / max(height, width)
     rows, cols = max(3, round(height * ratio)), max(3, round(width * ratio))
@@ -224,6 +221,8 @@ def _basis(height: int, width: int) -> NDArray[np.float64]:
 
 def _patch_mean(channels: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
     """Return the mean of each patch, shape (rows * cols, channels)."""
+    import cv2
+
     rows, cols = grid
     mean = cv2.resize(channels, (cols, rows), interpolation=cv2.INTER_AREA)
     return np.asarray(mean, np.float32).reshape(rows * cols, -1)

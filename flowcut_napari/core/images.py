@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from flowcut_napari.core.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 lie on their side
 # What decoders raise when bytes are not what they should be.
 _DAMAGE = (OSError, SyntaxError, ValueError, IndexError, KeyError, EOFError, struct.error, Image.DecompressionBombError)
@@ -23,8 +24,9 @@ _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which ``frame2`` comes before ``frame10``."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)
+    parts = re.split(r"([0-9]+)", name.casefold())
+    # Every second part is a number; the others may be empty.
+    return tuple((0, int(part), part) if place % 2 else (1, 0, part) for place, part in enumerate(parts) if part)
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -51,7 +53,8 @@ def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        # Named, because Pillow goes by the contents: a PostScript file called .png would be run by Ghostscript.
+        return Image.open(path, formats=_FORMATS)
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
     except UnidentifiedImageError:
@@ -93,6 +96,8 @@ def read_rgb(path: Path) -> np.ndarray:
         If the file is missing, truncated, no image, or holds values without a fixed range (floating point).
     """
     with _without_warnings(), _open(path) as image:
+        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+            raise InputError(f"{path}: a TIFF of several pages; give one file a frame")
         try:
             image.load()
             turns = image.format in ("JPEG", "MPO", "TIFF", "WEBP")

@@ -42,6 +42,9 @@ def decode_rle(rle: Rle) -> np.ndarray:
         mask = coco.decode({"size": rle["size"], "counts": rle["counts"].encode("ascii")})
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise InputError(f"a mask cannot be decoded: {error}") from None
+    # pycocotools does not count: runs that stop short leave the rest of its memory as it was.
+    if encode_rle(mask)["counts"] != rle["counts"]:
+        raise InputError(f"a mask cannot be decoded: its runs do not fill {rle['size'][0]}x{rle['size'][1]} pixels")
     return mask.astype(bool)
 
 

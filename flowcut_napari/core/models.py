@@ -78,11 +78,12 @@ class ModelPlan:
             If the device is not there, or a path was given for a model that is not used.
         """
         names = [parameters.features, parameters.flow] if parameters.uses_flow else [parameters.features]
-        needing = [name for name in names if name not in WEIGHTLESS]
-        unused = sorted(set(weights or {}) - set(needing))
-        if unused:
-            takers = " and ".join(needing) or "none in use"
-            raise InputError(f"weights given for {unused[0]}, but the models that take weights are: {takers}")
+        # At alpha 1 the flow model is not used, but weights given for it are no mistake: alpha is what one varies.
+        takers = [name for name in (parameters.features, parameters.flow) if name not in WEIGHTLESS]
+        unknown = sorted(set(weights or {}) - set(takers))
+        if unknown:
+            named = " and ".join(takers) or f"none ({parameters.features} and {parameters.flow} need none)"
+            raise InputError(f"weights given for {unknown[0]}, but the models that take weights are: {named}")
         if parameters.features in WEIGHTLESS and parameters.features != "handmade":
             raise InputError(f"{parameters.features} is a flow model; as features give dino, handmade or a timm name")
         if parameters.features != "handmade":

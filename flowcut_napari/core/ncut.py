@@ -86,7 +86,7 @@ def iterative_cut(
         (a ``ValueError``) If shapes do not fit or features are not finite.
     """
     with one_blas_thread():
-        cosines = Cosines.of(rgb, flow)
+        cosines = Cosines.of(rgb, flow if parameters.uses_flow else None)
     return cut_cosines(cosines, grid, parameters)
 
 

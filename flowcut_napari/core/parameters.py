@@ -6,6 +6,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flowcut_napari.core.errors import InputError
+
 FlowName = Literal["raft-large", "raft-small", "dis"]
 PresetName = Literal["flowcut", "locate", "maskcut", "tokencut", "handmade"]
 
@@ -23,7 +25,8 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
 class CutParameters(BaseModel):
     """Parameters of stage 1, from frames to pseudo-masks.
 
-    The defaults are the paper's (preset ``flowcut``). The model is frozen: make a changed copy with
+    The defaults are the paper's (preset ``flowcut``), with one departure: flow pictures are not stretched below
+    1 px of motion, unless ``min_flow`` is 0 (METHOD choice 8). The model is frozen: make a changed copy with
     :meth:`with_changes`, which validates, or start from a preset.
 
     Raises
@@ -88,11 +91,11 @@ class CutParameters(BaseModel):
 
         Raises
         ------
-        ValueError
-            For an unknown name, listing the known ones.
+        InputError
+            (a ``ValueError``) For an unknown name, listing the known ones.
         """
         if name not in get_args(PresetName):
-            raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(get_args(PresetName))}")
+            raise InputError(f"unknown preset {name!r}: choose one of {', '.join(get_args(PresetName))}")
         return cls(**PRESETS[name])  # type: ignore[index]  # checked just above
 
     def with_changes(self, **changes: Any) -> CutParameters:

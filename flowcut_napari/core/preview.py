@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,14 +35,21 @@ def overlay(frame: np.ndarray, masks: FrameMasks, opacity: float = 0.45) -> np.n
 
 
 def save_overlays(video: Video, masks: VideoMasks, folder: Path) -> list[Path]:
-    """Write one overlay a frame as ``00000.png``, ... into `folder` and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for frame in masks.frames:
-        path = folder / f"{frame.index:05d}.png"
-        Image.fromarray(overlay(video[frame.index], frame)).save(path)
-        paths.append(path)
-    return paths
+    """Write one overlay a frame as ``00000.png``, ... into `folder` and return their paths.
+
+    They replace those of an earlier run all together, so that the folder never mixes two results.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        made = []
+        for frame in masks.frames:
+            path = Path(temporary) / f"{frame.index:05d}.png"
+            Image.fromarray(overlay(video[frame.index], frame)).save(path)
+            made.append(path)
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("[0-9][0-9][0-9][0-9][0-9]*.png"):
+            old.unlink()
+        return [path.replace(folder / path.name) for path in made]
 
 
 def contact_sheet(

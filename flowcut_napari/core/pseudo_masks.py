@@ -15,6 +15,7 @@ from PIL import Image
 
 from flowcut_napari.core.affinity import Cosines
 from flowcut_napari.core.cache import ArrayCache, array_digest
+from flowcut_napari.core.eigen import one_blas_thread
 from flowcut_napari.core.features import Appearance, FeatureModel, Motion, View, resize_picture
 from flowcut_napari.core.flow import FlowModel, partner_frame
 from flowcut_napari.core.masks import Rle, decode_rle, encode_rle, mask_iou, rle_box
@@ -160,8 +161,8 @@ class FrameDescriber:
         None is enough where alpha is 1.
     cache : ArrayCache, optional
     batch : int
-        Frames that go through the models at once. The size of a batch can change the last digit of its numbers,
-        so it belongs to the device, not to how the work was divided.
+        Frames that go through the models at once. The size of a batch can change the last digit of its numbers: on a
+        CPU, where results are promised to be the same in every way of running, it is 1.
     """
 
     def __init__(
@@ -203,10 +204,8 @@ class FrameDescriber:
         pairs = {index: partner for index, partner in partners.items() if partner is not None}
         flows = dict(zip(pairs, self._flows(pictures, digests, pairs), strict=True))
         views: list[View] = [Appearance(pictures[index]) for index in partners]
-        views += [Motion(flows[index], pictures[index]) for index in pairs]
-        keys = [("rgb", digests[index]) for index in partners]
-        keys += [("flow", array_digest(flows[index]) + digests[index]) for index in pairs]
-        encoded = self._encode(views, keys)
+        views += [Motion(flows[index]) for index in pairs]
+        encoded = self._encode(views, [digests[index] for index in partners] + [array_digest(flows[i]) for i in pairs])
         motions = dict(zip(pairs, encoded[len(partners) :], strict=True))
         return [
             FrameDescription(
@@ -241,8 +240,8 @@ class FrameDescriber:
         ]
         return self._fill(known, keys, self.flow.estimate(missing) if missing else [])
 
-    def _encode(self, views: list[View], names: list[tuple[str, str]]) -> list[np.ndarray]:
-        keys = [(kind, self.features.identity, digest) for kind, digest in names]
+    def _encode(self, views: list[View], digests: list[str]) -> list[np.ndarray]:
+        keys = [(self.features.identity_of(view), digest) for view, digest in zip(views, digests, strict=True)]
         known = [self.cache.get(*key) if self.cache else None for key in keys]
         missing = [view for view, array in zip(views, known, strict=True) if array is None]
         return self._fill(known, keys, self.features.encode(missing) if missing else [])
@@ -278,7 +277,8 @@ def segment_frame(description: FrameDescription, parameters: CutParameters) -> F
     FrameMasks
         With pairwise disjoint instances in the size of the video.
     """
-    cosines = Cosines.of(description.rgb, description.motion)
+    with one_blas_thread():
+        cosines = Cosines.of(description.rgb, description.motion)
     result = cut_cosines(cosines, description.grid, parameters)
     instances, rejected = _refine(description, result.cuts, parameters)
     if result.rejected is not None:
@@ -304,14 +304,16 @@ def _refine(
     rejected: list[Rejected] = []
     for cut in cuts:
         before = upsample_mask(cut.mask, height, width)
-        # The earlier mask keeps what both claim (METHOD choice 18).
-        after = (crf.refine(before) if crf else before) & ~taken_here
-        iou = mask_iou(before, after)
+        refined = crf.refine(before) if crf else before
+        crf_iou = mask_iou(before, refined) if crf else None
+        # The earlier mask keeps what both claim, and what is left must still be this mask (METHOD choice 18).
+        after = refined & ~taken_here
+        agreement = mask_iou(before, after) if crf_iou is None else min(crf_iou, mask_iou(before, after))
         mask = _to_video_size(after, description.size) & ~taken_in_video
         area = int(mask.sum())
-        if area == 0 or iou < parameters.crf_min_iou:
+        if area == 0 or agreement < parameters.crf_min_iou:
             reason: RejectReason = "empty" if area == 0 else "crf_iou"
-            share, crf_iou = area / mask.size, iou if crf else None
+            share = area / mask.size
             rejected.append(Rejected(cut.iteration, reason, share, crf_iou, cut.eigenvalue, cut.eigengap, cut.seed))
             continue
         taken_here |= after
@@ -326,7 +328,7 @@ def _refine(
                 area=area,
                 eigenvalue=cut.eigenvalue,
                 eigengap=cut.eigengap,
-                crf_iou=iou if crf else None,
+                crf_iou=crf_iou,
                 seed=cut.seed,
             )
         )
@@ -340,8 +342,9 @@ def _rejected_cut(cut: Cut, stop: StopReason) -> Rejected:
 
 
 def _to_video_size(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a mask to the size of the video: bicubic, split at half (METHOD 5.4)."""
+    """Resize a mask to the size of the video: bicubic, split at half of the maximum (METHOD 5.4)."""
     if mask.shape == size:
         return mask
     grey = Image.fromarray(mask.astype(np.uint8) * 255).resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return np.asarray(grey) > 127
+    values = np.asarray(grey)
+    return values > values.max() / 2

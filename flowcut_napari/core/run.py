@@ -7,12 +7,12 @@ describes frames in batches of a fixed size while the workers cut and refine the
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -29,6 +29,7 @@ from typing import Any, Self
 from threadpoolctl import threadpool_limits
 
 from flowcut_napari.core.cache import ArrayCache
+from flowcut_napari.core.eigen import one_blas_thread
 from flowcut_napari.core.errors import FlowCutError, FlowCutWarning, InputError
 from flowcut_napari.core.models import GPU_BATCH, ModelPlan
 from flowcut_napari.core.parameters import CutParameters
@@ -96,8 +97,7 @@ class Segmenter:
         self._cache_trouble_said = False
         self._on_cpu = self.plan.device == "cpu"
         self._pool: ProcessPoolExecutor | None = None
-        self._children: list[Any] = []
-        self._tokens = itertools.count()
+        self._others: list[Any] = []
         # Also where workers build their own: wrong weights are to be found out here, once.
         describer = self.plan.build()
         self._describer = None if self._on_cpu and self.workers > 1 else describer
@@ -122,19 +122,20 @@ class Segmenter:
         ----------
         video : Video
         indices : sequence of int, optional
-            Frames that get masks; all if not given. Flow partners come from the whole video.
+            Frames that get masks, negative ones counted from the end; all if not given. Flow partners come from
+            the whole video.
         on_frame : callable, optional
             Called with every finished frame, in order.
 
         Raises
         ------
         InputError
-            If a frame cannot be read.
+            If there is no such frame, or one cannot be read.
         FlowCutError
             If a worker process died.
         """
         started = time.perf_counter()
-        wanted = range(len(video)) if indices is None else sorted(indices)
+        wanted = range(len(video)) if indices is None else _checked(indices, video)
         frames = []
         for frame in self.frames(video, wanted):
             if on_frame:
@@ -152,10 +153,10 @@ class Segmenter:
         parameters = self.plan.parameters
         if parameters.uses_flow and len(video) == 1:
             notes.append(f"{video.name}: a single frame has no flow, alpha is 1 instead of {parameters.alpha:g}")
-        elif parameters.uses_flow and parameters.gap >= len(video):
+        elif parameters.uses_flow and 2 * parameters.gap > len(video):
             notes.append(
-                f"{video.name}: the gap of {parameters.gap} is longer than the video of {len(video)} frames; "
-                "each frame takes the farthest one there is"
+                f"{video.name}: {len(video)} frames are too few for each to have one at the gap of {parameters.gap}; "
+                "such frames take the farthest there is"
             )
         return notes
 
@@ -183,9 +184,10 @@ class Segmenter:
         pending: deque[Future[Done]] = deque()
         try:
             for task in self._tasks(video, indices):
-                pending.append(self._submit(*task))
+                if task is not None:
+                    pending.append(self._submit(*task))
                 # Enough to keep every worker busy, and a bound on what waits in memory.
-                if len(pending) > 2 * self.workers:
+                while len(pending) > (2 * self.workers if task is not None else 0):
                     yield from self._take(pending.popleft())
             while pending:
                 yield from self._take(pending.popleft())
@@ -206,13 +208,16 @@ class Segmenter:
             warnings.warn(trouble, FlowCutWarning, stacklevel=2)
         return frames
 
-    def _tasks(self, video: Video, indices: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    def _tasks(self, video: Video, indices: Sequence[int]) -> Iterator[tuple[Any, ...] | None]:
         if self._on_cpu:
-            packed = pickle.dumps(video)
-            token = next(self._tokens)
-            size = max(1, min(_LARGEST_CHUNK, len(indices) // (4 * self.workers)))
-            for chunk in _chunks(indices, size):
-                yield _work_on_frames, token, packed, list(chunk)
+            # The list of a long video's files is large: it goes to a file once, not along with every task.
+            with tempfile.TemporaryDirectory(prefix="flowcut-") as folder:
+                packed = Path(folder) / "video.pickle"
+                packed.write_bytes(pickle.dumps(video))
+                size = max(1, min(_LARGEST_CHUNK, len(indices) // (4 * self.workers)))
+                for chunk in _chunks(indices, size):
+                    yield _work_on_frames, packed, list(chunk)
+                yield None  # the file stays until the last task is done
         else:
             assert self._describer is not None  # kept where this process describes
             for chunk in _chunks(indices, GPU_BATCH):
@@ -221,27 +226,26 @@ class Segmenter:
                     yield _work_on_description, replace(description, flow=None)
 
     def _submit(self, *task: Any) -> Future[Done]:
-        if self._pool is not None:
-            return self._pool.submit(*task)
-        before = multiprocessing.active_children()
-        self._pool = ProcessPoolExecutor(
-            self.workers,
-            # A forked child of a process that has used threads or CUDA can hang.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(self.plan, self._on_cpu),
-        )
+        if self._pool is None:
+            self._others = multiprocessing.active_children()
+            self._pool = ProcessPoolExecutor(
+                self.workers,
+                # A forked child of a process that has used threads or CUDA can hang.
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(self.plan, self._on_cpu),
+            )
+        # A pool starts its processes one by one, as tasks come.
         with _interrupts_held():
-            future = self._pool.submit(*task)
-        self._children = [child for child in multiprocessing.active_children() if child not in before]
-        return future
+            return self._pool.submit(*task)
 
     def _close_pool(self, *, at_once: bool) -> None:
         if self._pool is None:
             return
+        children = [child for child in multiprocessing.active_children() if child not in self._others]
         self._pool.shutdown(wait=not at_once, cancel_futures=True)
         if at_once:
-            for child in self._children:
+            for child in children:
                 child.terminate()
         self._pool = None
 
@@ -269,7 +273,7 @@ def segment_video(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run with one thread in BLAS, OpenMP, torch and OpenCV, and put back what was set."""
+    """Run with one thread in BLAS, torch and OpenCV, and put back what was set."""
     import cv2
 
     torch = sys.modules.get("torch")  # not imported for this alone
@@ -279,7 +283,7 @@ def one_thread() -> Iterator[None]:
     if torch:
         torch.set_num_threads(1)
     try:
-        with threadpool_limits(1):
+        with one_blas_thread():
             yield
     finally:
         cv2.setNumThreads(cv_threads)
@@ -290,7 +294,7 @@ def one_thread() -> Iterator[None]:
 # What a worker process keeps between tasks.
 _worker_plan: ModelPlan
 _worker_describer: FrameDescriber | None = None
-_worker_video: tuple[int, Video] | None = None
+_worker_video: tuple[Path, Video] | None = None
 
 
 def _start_worker(plan: ModelPlan, describes: bool) -> None:
@@ -319,11 +323,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work_on_frames(token: int, packed: bytes, indices: list[int]) -> Done:
+def _work_on_frames(packed: Path, indices: list[int]) -> Done:
     global _worker_video
     assert _worker_describer is not None
-    if _worker_video is None or _worker_video[0] != token:
-        _worker_video = token, pickle.loads(packed)
+    if _worker_video is None or _worker_video[0] != packed:
+        _worker_video = packed, pickle.loads(packed.read_bytes())
     described = _worker_describer.describe(_worker_video[1], indices)
     frames = [segment_frame(description, _worker_plan.parameters) for description in described]
     return frames, _worker_plan.cache.trouble if _worker_plan.cache else None
@@ -344,6 +348,15 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _checked(indices: Sequence[int], video: Video) -> list[int]:
+    """Return frame indices rising and each once."""
+    length = len(video)
+    missing = [index for index in indices if not -length <= index < length]
+    if missing:
+        raise InputError(f"{video.name} has {length} frames, no frame {missing[0]}")
+    return sorted({int(index) % length for index in indices})
 
 
 def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:

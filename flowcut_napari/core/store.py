@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from flowcut_napari.core.errors import InputError, OutputError
+from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.files import write_atomically
+from flowcut_napari.core.ncut import StopReason
 from flowcut_napari.core.parameters import CutParameters
-from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Rejected
+from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Origin, Rejected
 from flowcut_napari.core.video import Video
 
 SCHEMA = "flowcut.masks/1"
@@ -111,69 +110,17 @@ def load_masks(path: Path) -> VideoMasks:
     if schema != SCHEMA:
         raise InputError(f"{path}: its schema is {schema!r}; this version reads {SCHEMA!r}")
     try:
+        video = VideoRecord(**content["video"])
         return VideoMasks(
-            video=VideoRecord(**content["video"]),
+            video=video,
             parameters=CutParameters(**content["parameters"]),
-            provenance=content["provenance"],
-            frames=tuple(_frame_from_json(frame) for frame in content["frames"]),
+            provenance=dict(content["provenance"]),
+            frames=tuple(_frame_from_json(frame, video) for frame in content["frames"]),
             files={frame["index"]: frame["file"] for frame in content["frames"] if frame["file"] is not None},
             decisions=content["decisions"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {str(error).splitlines()[0]})") from None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old one or the whole new one: temporary file, fsync, rename.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; no temporary file stays behind.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as stream:
-            temporary = stream.name
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # A temporary file is private to its owner; a result is as readable as any other file.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def check_writable(folder: Path) -> None:
-    """Create an output folder and see that files can be made in it, before anything is computed for it.
-
-    Raises
-    ------
-    OutputError
-        If not.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write into this folder ({error.strerror or error})") from None
-
-
-def _umask() -> int:
-    # The only way to read it is to set it.
-    value = os.umask(0o022)
-    os.umask(value)
-    return value
 
 
 def _frame_to_json(frame: FrameMasks, file: str | None) -> dict[str, Any]:
@@ -187,7 +134,16 @@ def _frame_to_json(frame: FrameMasks, file: str | None) -> dict[str, Any]:
     }
 
 
-def _frame_from_json(frame: dict[str, Any]) -> FrameMasks:
+def _frame_from_json(frame: dict[str, Any], video: VideoRecord) -> FrameMasks:
+    if not 0 <= frame["index"] < video.frames:
+        raise ValueError(f"frame {frame['index']} of a video of {video.frames}")
+    if frame["stop"] not in get_args(StopReason):
+        raise ValueError(f"frame {frame['index']} stopped for {frame['stop']!r}")
+    for item in frame["instances"]:
+        if item["segmentation"]["size"] != [video.height, video.width]:
+            raise ValueError(f"a mask of frame {frame['index']} has the size {item['segmentation']['size']}")
+        if item["origin"] not in get_args(Origin):
+            raise ValueError(f"a mask of frame {frame['index']} has the origin {item['origin']!r}")
     return FrameMasks(
         index=frame["index"],
         partner=frame["partner"],

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from flowcut_napari.core.errors import InputError
@@ -62,9 +62,10 @@ def open_videos(address: str | os.PathLike[str]) -> list[Video]:
 
 @dataclass(frozen=True)
 class VideoEntry:
-    """A video that was found and is not yet opened: its name, and how to open it."""
+    """A video that was found and is not yet opened: its name, where it lies, and how to open it."""
 
     name: str
+    place: str
     open: Callable[[], Video]
 
 
@@ -90,7 +91,7 @@ def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
             return _davis_entries(path, wanted)
         if wanted is not None:
             raise InputError(f"{path}: no DAVIS root (it has no folder JPEGImages), so it has no video {wanted!r}")
-        return [VideoEntry(safe_name(path.resolve().name), lambda: _folder_video(path))]
+        return [VideoEntry(safe_name(path.resolve().name), str(path), lambda: _folder_video(path))]
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES and suffix != ".json":
         expected = ", ".join(sorted(VIDEO_SUFFIXES))
@@ -101,7 +102,7 @@ def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
         return _ytvis_entries(path, wanted)
     if wanted is not None:
         raise InputError(f"{path}: one video, so it has no video {wanted!r} inside")
-    return [VideoEntry(safe_name(path.stem), lambda: VideoFile(path))]
+    return [VideoEntry(safe_name(path.stem), str(path), lambda: VideoFile(path))]
 
 
 def _folder_video(path: Path) -> ImageSequence:
@@ -137,7 +138,7 @@ def _davis_entries(root: Path, wanted: str | None) -> list[VideoEntry]:
     if wanted is not None and wanted not in names:
         raise InputError(f"{base}: no sequence {wanted!r}; it has {_some(names)}")
     chosen = [wanted] if wanted is not None else names
-    return [VideoEntry(safe_name(name), partial(_folder_video, base / name)) for name in chosen]
+    return [VideoEntry(safe_name(name), str(base / name), partial(_folder_video, base / name)) for name in chosen]
 
 
 def _ytvis_entries(path: Path, wanted: str | None) -> list[VideoEntry]:
@@ -152,7 +153,10 @@ def _ytvis_entries(path: Path, wanted: str | None) -> list[VideoEntry]:
     if wanted is not None and wanted not in named:
         raise InputError(f"{path}: no video {wanted!r}; it has {_some(list(named))}")
     chosen = [wanted] if wanted is not None else sorted(named, key=natural_key)
-    return [VideoEntry(safe_name(name), partial(_ytvis_video, path, name, named[name])) for name in chosen]
+    return [
+        VideoEntry(safe_name(name), f"{path}::{name}", partial(_ytvis_video, path, name, named[name]))
+        for name in chosen
+    ]
 
 
 def _ytvis_video(path: Path, name: str, files: list[str]) -> ImageSequence:
@@ -176,10 +180,11 @@ def _read_ytvis_files(path: Path) -> list[tuple[list[str], int]]:
         for file in files:
             if not file.strip() or not file.isprintable() or len(file) > 1000:
                 raise InputError(f"{path}: video {place} has a frame without a usable name: {file[:40]!r}")
-            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts or "\\" in file:
+            place_of = PurePosixPath(file)
+            if place_of.is_absolute() or ".." in place_of.parts or "\\" in file or PureWindowsPath(file).drive:
                 raise InputError(f"{path}: the frame {file!r} lies outside the dataset folder")
         number = video.get("id", place + 1)
-        if not isinstance(number, int):
+        if not isinstance(number, int) or isinstance(number, bool):
             raise InputError(f"{path}: video {place} has the id {number!r}; ids are whole numbers")
         entries.append((files, number))
     return entries

@@ -11,12 +11,14 @@ import bisect
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from flowcut_napari.core.errors import InputError
+
+if TYPE_CHECKING:
+    import cv2
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".avi", ".mov", ".mkv", ".webm"})
 # Frames before the target at which a seek is tried, so that a key frame lies between.
@@ -47,7 +49,7 @@ class FrameDecoder:
         # Without strictly rising times a frame cannot be told from its time: then every seek starts at frame 0.
         self._seekable = all(a < b for a, b in zip(self._times, self._times[1:], strict=False))
         self._capture = self._open()
-        self._next = 0
+        self._next: int | None = 0
         first = self[0]
         self.height, self.width = first.shape[:2]
 
@@ -56,12 +58,17 @@ class FrameDecoder:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Return frame `index` as (H, W, 3) uint8 RGB."""
+        import cv2
+
         with self._lock:
-            self._move_to(index)
+            place = self._next
+            # Unknown until the frame has arrived: after an error the decoder stands anywhere.
+            self._next = None
+            self._move_to(index, place)
             arrived, frame = self._capture.read()
+            if not arrived:
+                raise InputError(f"{self.path}: frame {index} cannot be decoded; the file is damaged there")
             self._next = index + 1
-        if not arrived:
-            raise InputError(f"{self.path}: frame {index} cannot be decoded; the file is damaged there")
         return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,9 +83,13 @@ class FrameDecoder:
 
     def announced_frames(self) -> int:
         """Return the number of frames that the header states; it may differ from what can be decoded."""
+        import cv2
+
         return int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def _open(self) -> cv2.VideoCapture:
+        import cv2
+
         # Decoders print what they think of a damaged file; to say it is our part. FFmpeg's is read at the first video.
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -88,15 +99,17 @@ class FrameDecoder:
         return capture
 
     def _read_times(self) -> list[float]:
+        import cv2
+
         times = []
         while self._capture.grab():
             times.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         return times
 
-    def _move_to(self, index: int) -> None:
-        """Bring the decoder to where the next frame it reads is `index`."""
-        if self._next <= index <= self._next + _FORWARD:
-            self._skip(index - self._next)
+    def _move_to(self, index: int, place: int | None) -> None:
+        """Bring the decoder from where it would read frame `place` to where it reads frame `index`."""
+        if place is not None and place <= index <= place + _FORWARD:
+            self._skip(index - place)
             return
         if self._seekable:
             for run_up in _RUN_UPS:
@@ -107,6 +120,8 @@ class FrameDecoder:
 
     def _seek(self, index: int, run_up: int) -> bool:
         """Seek `run_up` frames before `index` and decode up to it; False if it landed behind or nowhere."""
+        import cv2
+
         # One frame more, because the frame that tells where the seek landed is used up by telling it.
         target = index - run_up - 1
         if target < 0:

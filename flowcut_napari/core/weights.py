@@ -15,6 +15,7 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcut_napari.core.cache import cache_root, expand_home
 from flowcut_napari.core.errors import InputError, WeightsError
+from flowcut_napari.core.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +158,7 @@ def fetch_weights(name: str) -> Path:
         raise WeightsError(f"{folder}: cannot be made ({error.strerror}); give FLOWCUT_CACHE another folder") from None
     path = _fetch_raft(name, folder) if name.startswith("raft-") else _fetch_timm(name, folder)
     record = {"name": name, "sha256": sha256_of(path), "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    path.with_name(path.name + ".json").write_text(json.dumps(record, indent=1))
+    write_atomically(path.with_name(path.name + ".json"), json.dumps(record, indent=1))
     return path
 
 
@@ -173,7 +175,9 @@ def _fetch_raft(name: str, folder: Path) -> Path:
     path = folder / PUBLISHED_FILES[name][0]
     try:
         _check_reachable(published[name])
-        download_url_to_file(published[name], str(path), hash_prefix=_hash_in_name(path.name), progress=True)
+        download_url_to_file(
+            published[name], str(path), hash_prefix=_hash_in_name(path.name), progress=sys.stderr.isatty()
+        )
     except (OSError, RuntimeError) as error:  # no network; a hash that does not fit
         raise WeightsError(f"{path.name} could not be fetched ({_brief(error)})") from None
     return path
@@ -192,15 +196,20 @@ def _fetch_timm(name: str, folder: Path) -> Path:
     try:
         published = timm.get_pretrained_cfg(model_name)
         hub_id = published.hf_hub_id if published else None
-        known = try_to_load_from_cache(hub_id, "model.safetensors") if hub_id else None
-        if isinstance(known, str):  # another program fetched it: no network needed
-            shutil.copyfile(known, partial)
-            os.replace(partial, path)
-            return path
-        _check_reachable(constants.ENDPOINT)
-        # timm knows where and in which form each model is published; what is kept is its own naming.
-        model = timm.create_model(model_name, pretrained=True, num_classes=0)
-        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, partial)
+
+        def published_file() -> str | None:
+            found = try_to_load_from_cache(hub_id, "model.safetensors") if hub_id else None
+            return found if isinstance(found, str) else None
+
+        model = None
+        if published_file() is None:  # else another program fetched it: no network needed
+            _check_reachable(constants.ENDPOINT)
+            # timm knows where and in which form each model is published.
+            model = timm.create_model(model_name, pretrained=True, num_classes=0)
+        if original := published_file():  # the published bytes, so that their hash is the same for everybody
+            shutil.copyfile(original, partial)
+        elif model is not None:  # published in another format
+            save_file({key: value.contiguous() for key, value in model.state_dict().items()}, partial)
         os.replace(partial, path)
     except Exception as error:  # noqa: BLE001  # hub clients raise their own families, which change between releases
         raise WeightsError(f"{model_name} could not be fetched ({_brief(error)})") from None

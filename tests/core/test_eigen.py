@@ -94,6 +94,34 @@ def test_what_is_no_affinity_is_refused(spoil: object, message: str) -> None:
         normalized_cut(spoil(affinity))  # type: ignore[operator]
 
 
+def test_threads_that_overlap_leave_blas_as_it_was() -> None:
+    import threading
+
+    from threadpoolctl import threadpool_info
+
+    from flowcut_napari.core.eigen import one_blas_thread
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    inside: list[list[int]] = []
+
+    def cap_often() -> None:
+        for _ in range(30):
+            with one_blas_thread():
+                inside.append(threads())
+
+    start = threads()
+    workers = [threading.Thread(target=cap_often) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(inside) == 90
+    assert {number for numbers in inside for number in numbers} == {1}
+    assert threads() == start
+
+
 def test_the_same_graph_gives_the_same_cut_every_time() -> None:
     affinity = _binary_graph(np.arange(200) % 3, 0.1, 5)
     first, second = normalized_cut(affinity), normalized_cut(affinity)

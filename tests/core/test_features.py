@@ -87,7 +87,7 @@ def test_a_frame_and_its_flow_picture_go_through_in_one_batch(tmp_path: Path, ra
     features = TransformerFeatures("vit_tiny_patch16_224", _random_weights("vit_tiny_patch16_224", tmp_path / "m.pth"))
     picture = random.integers(0, 255, (96, 128, 3), dtype=np.uint8)
     flow = random.standard_normal((96, 128, 2)).astype(np.float32)
-    together = features.encode([Appearance(picture), Motion(flow, picture)])
+    together = features.encode([Appearance(picture), Motion(flow)])
     alone = [features.encode([view])[0] for view in (Appearance(picture), Appearance(flow_picture(flow)))]
     for one, other in zip(together, alone, strict=True):
         assert np.abs(one - other).max() < 1e-4
@@ -161,7 +161,7 @@ def test_handmade_features_take_any_size_and_are_the_same_every_time(
     picture = random.integers(0, 255, (*size, 3), dtype=np.uint8)
     flow = random.standard_normal((*size, 2)).astype(np.float32)
     rows, cols = features.grid(*size)
-    views = [Appearance(picture), Motion(flow, picture)]
+    views = [Appearance(picture), Motion(flow)]
     for values, again in zip(features.encode(views), features.encode(views), strict=True):
         assert values.shape[0] == rows * cols
         assert values.dtype == np.float32
@@ -172,7 +172,7 @@ def test_handmade_features_take_any_size_and_are_the_same_every_time(
 def test_handmade_features_of_nothing_are_finite() -> None:
     picture = np.full((96, 128, 3), 77, np.uint8)
     still = np.zeros((96, 128, 2), np.float32)
-    for values in HandmadeFeatures().encode([Appearance(picture), Motion(still, picture)]):
+    for values in HandmadeFeatures().encode([Appearance(picture), Motion(still)]):
         assert np.isfinite(values).all()
         cosines = values @ values.T / np.maximum(np.linalg.norm(values, axis=1)[:, None] ** 2, 1e-12)
         assert cosines.min() > -0.5  # nothing is told apart by noise alone

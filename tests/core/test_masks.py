@@ -35,6 +35,12 @@ def test_two_empty_masks_have_no_overlap() -> None:
     assert mask_iou(np.zeros((3, 3), bool), np.zeros((3, 3), bool)) == 0
 
 
+def test_runs_that_stop_short_are_refused() -> None:
+    short = encode_rle(np.eye(10, dtype=bool))
+    with pytest.raises(InputError, match="do not fill 100x100"):
+        decode_rle({"size": [100, 100], "counts": short["counts"]})
+
+
 @pytest.mark.parametrize("broken", [{"size": [4, 4]}, {"size": [4], "counts": "11"}, {"size": [4, 4], "counts": 5}])
 def test_damaged_encodings_are_refused(broken: dict[str, object]) -> None:
     with pytest.raises(InputError):

@@ -8,10 +8,10 @@ from conftest import write_frames
 
 from flowcut_napari.core import ArrayCache, CutParameters, FrameDescriber, open_video, segment_frame
 from flowcut_napari.core.bench import synthetic_features
-from flowcut_napari.core.features import HandmadeFeatures
+from flowcut_napari.core.features import HandmadeFeatures, View
 from flowcut_napari.core.flow import DisFlow
 from flowcut_napari.core.pseudo_masks import FrameDescription
-from flowcut_napari.core.refine import crf_is_available
+from flowcut_napari.core.refine import FrameCrf, crf_is_available
 
 
 class _Counting:
@@ -19,7 +19,10 @@ class _Counting:
 
     def __init__(self, model: DisFlow | HandmadeFeatures) -> None:
         self.model, self.asked = model, 0
-        self.name, self.identity = model.name, model.identity
+        self.name, self.identity = model.name, getattr(model, "identity", "")
+
+    def identity_of(self, view: View) -> str:
+        return self.model.identity_of(view)  # type: ignore[union-attr]
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         return self.model.grid(height, width)  # type: ignore[union-attr]
@@ -78,6 +81,26 @@ def test_a_mask_that_the_crf_turns_into_something_else_is_dropped_with_its_iou()
     assert rejected.iou is not None
     assert rejected.iou < 0.5
     assert first.any()
+
+
+@pytest.mark.skipif(not crf_is_available(), reason="pydensecrf2 is not installed")
+def test_a_mask_is_judged_by_what_the_crf_made_of_it_not_by_what_others_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The second cut spills all over the first when refined. Less what the first keeps it would look like itself again.
+    description, parameters = _description(), CutParameters(crf=True, max_instances=2, min_area=0)
+    first, second = segment_frame(description, parameters.with_changes(crf=False)).instances
+    calls = []
+
+    def refine(_: FrameCrf, mask: np.ndarray) -> np.ndarray:
+        calls.append(mask)
+        return mask if len(calls) == 1 else mask | first.mask | np.roll(first.mask, 40, axis=1)
+
+    monkeypatch.setattr(FrameCrf, "refine", refine)
+    frame = segment_frame(description, parameters)
+    assert [instance.id for instance in frame.instances] == [1]
+    (rejected,) = frame.rejected
+    assert rejected.reason == "crf_iou"
+    spill = second.mask | first.mask | np.roll(first.mask, 40, axis=1)
+    assert rejected.iou == pytest.approx(second.mask.sum() / spill.sum())
 
 
 def test_the_cache_is_asked_first_and_changes_nothing(tmp_path: Path) -> None:

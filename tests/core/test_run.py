@@ -131,8 +131,7 @@ def test_flow_helps_on_real_sequences(tmp_path: Path) -> None:
         annotations = read_annotations(root / "Annotations" / "480p" / name)
         for alpha, values in scores.items():
             parameters = base.with_changes(alpha=alpha)
-            given = weights if parameters.uses_flow else None
-            masks = segment_video(video, parameters, indices=[4, 24], weights=given, cache=cache, workers=2)
+            masks = segment_video(video, parameters, indices=[4, 24], weights=weights, cache=cache, workers=2)
             values += score_union(masks, annotations).values()
     assert np.mean(scores[base.alpha]) > np.mean(scores[1.0]) + 0.2
     assert replace(masks, frames=()).provenance["features"]["name"] == "handmade"

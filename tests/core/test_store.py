@@ -17,7 +17,8 @@ from flowcut_napari.core import (
     save_masks,
     segment_video,
 )
-from flowcut_napari.core.store import SCHEMA, VideoMasks, check_writable, write_atomically
+from flowcut_napari.core.files import check_writable, write_atomically
+from flowcut_napari.core.store import SCHEMA, VideoMasks
 
 
 @pytest.fixture

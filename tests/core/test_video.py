@@ -52,7 +52,7 @@ def _write_video(path: Path, codec: str, options: dict[str, str], count: int = 9
 
 VIDEOS = {
     "b_frames.mp4": ("libx264", {"bf": "3", "g": "25"}, False),
-    "open_gop.mov": ("libx264", {"bf": "4", "g": "250", "x264-params": "open-gop=1"}, False),
+    "open_gop.mov": ("libx264", {"bf": "4", "x264-params": "open-gop=1:keyint=15:scenecut=0"}, False),
     "variable_rate.mp4": ("libx264", {"bf": "3", "g": "40"}, True),
     "variable_rate.mkv": ("libx264", {"bf": "3", "g": "40"}, True),
     "mpeg4.avi": ("mpeg4", {"bf": "2", "g": "15"}, False),
@@ -70,6 +70,23 @@ def test_a_frame_of_a_video_file_is_the_one_asked_for(tmp_path: Path, name: str)
     order = python_random.Random(1).choices(range(90), k=60)
     assert [_number_of(video[index]) for index in order] == order
     assert _number_of(video[-1]) == 89
+
+
+def test_after_an_error_the_next_frame_is_right_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = open_video(_write_video(tmp_path / "clip.mp4", "libx264", {"bf": "2"}))
+    decoder = video._decoder  # type: ignore[attr-defined]
+    video[10]
+    skip = decoder._skip
+
+    def fail_on_the_way(count: int) -> None:
+        skip(min(count, 2))
+        raise InputError("damaged here")
+
+    monkeypatch.setattr(decoder, "_skip", fail_on_the_way)
+    with pytest.raises(InputError, match="damaged here"):
+        video[20]
+    monkeypatch.setattr(decoder, "_skip", skip)
+    assert [_number_of(video[index]) for index in (11, 12, 20)] == [11, 12, 20]
 
 
 def test_a_video_file_read_by_several_threads_gives_each_its_frames(tmp_path: Path) -> None:
