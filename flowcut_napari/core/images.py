@@ -18,7 +18,10 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # of EXIF; 5 to 8 lie on their side
 # What decoders raise when bytes are not what they should be.
-_DAMAGE = (OSError, SyntaxError, ValueError, IndexError, KeyError, EOFError, struct.error, Image.DecompressionBombError)
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError),
+    *(struct.error, Image.DecompressionBombError),
+)
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -78,7 +81,7 @@ def image_size(path: Path) -> tuple[int, int]:
             return height, width
         try:
             sideways = image.getexif().get(_ORIENTATION, 1) >= 5
-        except (*_DAMAGE, TypeError) as error:
+        except _DAMAGE as error:
             raise InputError(f"{path}: damaged image ({_brief(error)}); replace it or leave it out") from None
     return (width, height) if sideways else (height, width)
 
@@ -110,7 +113,7 @@ def read_rgb(path: Path) -> np.ndarray:
             return np.asarray(upright.convert("RGB"))
         except InputError:
             raise
-        except (*_DAMAGE, TypeError) as error:
+        except _DAMAGE as error:
             raise InputError(f"{path}: damaged image ({_brief(error)}); replace it or leave it out") from None
 
 
