@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# The fixtures of tests that call the command line.
+pytest_plugins = ["command_line"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Set before anything imports: matrices of tests are small, and threads only get in each other's way.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -99,9 +99,9 @@ def read_rgb(path: Path) -> np.ndarray:
         If the file is missing, truncated, no image, or holds values without a fixed range (floating point).
     """
     with _without_warnings(), _open(path) as image:
-        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-            raise InputError(f"{path}: a TIFF of several pages; give one file a frame")
         try:
+            if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+                raise InputError(f"{path}: a TIFF of several pages; give one file a frame")
             image.load()
             turns = image.format in ("JPEG", "MPO", "TIFF", "WEBP")
             upright = ImageOps.exif_transpose(image) if turns else image

@@ -163,6 +163,19 @@ def test_pictures_are_turned_as_their_exif_says(tmp_path: Path) -> None:
     assert video[1].shape == (30, 10, 3)
 
 
+def test_a_tiff_of_several_pages_is_not_taken_for_its_first(tmp_path: Path) -> None:
+    pages = [Image.new("L", (8, 6), shade) for shade in (1, 2)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="several pages"):
+        read_rgb(tmp_path / "stack.tif")
+
+
+def test_names_with_digits_of_other_scripts_sort(tmp_path: Path) -> None:
+    for name in ("²1", "x٣", "10", "9"):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    assert [open_video(tmp_path).frame_file(index) for index in range(2)] == ["9.png", "10.png"]
+
+
 def test_floating_point_pictures_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "depth.tif")
     with pytest.raises(InputError, match="floating-point image"):
