@@ -18,8 +18,8 @@ import numpy as np
 
 from flowcut_napari.core import ArrayCache, CutParameters, Segmenter, Video, open_videos
 from flowcut_napari.core.bench import machine
-from flowcut_napari.core.run import default_workers
 from flowcut_napari.core.scoring import read_annotations, score_union
+from flowcut_napari.core.workers import default_workers
 
 ALPHAS = (1.0, 0.7, 0.5, 0.3, 0.0)
 TUNED_ON = ("camel", "libby", "bmx-trees", "soapbox")

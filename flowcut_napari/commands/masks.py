@@ -16,9 +16,10 @@ from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import check_writable
 from flowcut_napari.core.preview import contact_sheet, save_overlays
-from flowcut_napari.core.run import Segmenter, default_workers
+from flowcut_napari.core.run import Segmenter
 from flowcut_napari.core.store import VideoMasks, load_masks, masks_path, save_masks
 from flowcut_napari.core.video import Video, VideoEntry, find_videos
+from flowcut_napari.core.workers import default_workers
 
 
 @dataclass

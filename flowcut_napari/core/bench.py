@@ -23,8 +23,8 @@ from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import segment_frame
 from flowcut_napari.core.reference import dense_iterative_cut
 from flowcut_napari.core.refine import FrameCrf, crf_is_available
-from flowcut_napari.core.run import one_thread
 from flowcut_napari.core.video import Video
+from flowcut_napari.core.workers import one_thread
 
 _FRAMES_OF_WHOLE = 8
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image
 
+from flowcut_napari.core.checkpoints import load_into, read_state_dict
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.flow import flow_picture
 from flowcut_napari.core.handmade import VERSION as HANDMADE_VERSION
 from flowcut_napari.core.handmade import appearance_features, motion_features
-from flowcut_napari.core.weights import DINO_TIMM_NAME, WeightsFile, load_into, read_state_dict
+from flowcut_napari.core.weights import DINO_TIMM_NAME, WeightsFile
 
 if TYPE_CHECKING:
     import torch

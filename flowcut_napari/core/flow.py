@@ -170,7 +170,7 @@ class RaftFlow:
         import torchvision
         from torchvision.models import optical_flow
 
-        from flowcut_napari.core.weights import load_into
+        from flowcut_napari.core.checkpoints import load_into
 
         self.name = name
         # A CPU and a GPU do not round alike; what one computed is not served to the other.

@@ -10,49 +10,36 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
-import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from threadpoolctl import threadpool_limits
-
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.eigen import one_blas_thread
 from flowcut_napari.core.errors import FlowCutError, FlowCutWarning, InputError
 from flowcut_napari.core.models import GPU_BATCH, ModelPlan
 from flowcut_napari.core.parameters import CutParameters
-from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameDescription, FrameMasks, segment_frame
+from flowcut_napari.core.pseudo_masks import FrameMasks, segment_frame
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
 from flowcut_napari.core.store import VideoMasks, VideoRecord
 from flowcut_napari.core.video import Video
+from flowcut_napari.core.workers import (
+    Done,
+    interrupts_held,
+    one_thread,
+    start_worker,
+    work_on_description,
+    work_on_frames,
+)
 
 _LARGEST_CHUNK = 8
-# Memory of a worker with torch, RAFT and a small transformer, measured at 1.0e9 bytes at most, and some room.
-_WORKER_BYTES = int(1.5e9)
-# What a worker sends back: frames, and what troubles its cache.
-Done = tuple[list[FrameMasks], str | None]
-
-
-def default_workers() -> int:
-    """Return one worker a core that this process may use, fewer where free memory would not hold their models."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return cores
-    return max(1, min(cores, free // _WORKER_BYTES))
 
 
 class Segmenter:
@@ -216,14 +203,14 @@ class Segmenter:
                 packed.write_bytes(pickle.dumps(video))
                 size = max(1, min(_LARGEST_CHUNK, len(indices) // (4 * self.workers)))
                 for chunk in _chunks(indices, size):
-                    yield _work_on_frames, packed, list(chunk)
+                    yield work_on_frames, packed, list(chunk)
                 yield None  # the file stays until the last task is done
         else:
             assert self._describer is not None  # kept where this process describes
             for chunk in _chunks(indices, GPU_BATCH):
                 for description in self._describer.describe(video, chunk):
                     # The flow field is not cut, its features are: two megabytes less to send.
-                    yield _work_on_description, replace(description, flow=None)
+                    yield work_on_description, replace(description, flow=None)
 
     def _submit(self, *task: Any) -> Future[Done]:
         if self._pool is None:
@@ -232,11 +219,11 @@ class Segmenter:
                 self.workers,
                 # A forked child of a process that has used threads or CUDA can hang.
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
+                initializer=start_worker,
                 initargs=(self.plan, self._on_cpu),
             )
         # A pool starts its processes one by one, as tasks come.
-        with _interrupts_held():
+        with interrupts_held():
             return self._pool.submit(*task)
 
     def _close_pool(self, *, at_once: bool) -> None:
@@ -269,85 +256,6 @@ def segment_video(
     """
     with Segmenter(parameters, weights=weights, device=device, workers=workers, cache=cache) as segmenter:
         return segmenter.segment(video, indices)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run with one thread in BLAS, torch and OpenCV, and put back what was set."""
-    import cv2
-
-    torch = sys.modules.get("torch")  # not imported for this alone
-    torch_threads = torch.get_num_threads() if torch else 0
-    cv_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    if torch:
-        torch.set_num_threads(1)
-    try:
-        with one_blas_thread():
-            yield
-    finally:
-        cv2.setNumThreads(cv_threads)
-        if torch:
-            torch.set_num_threads(torch_threads)
-
-
-# What a worker process keeps between tasks.
-_worker_plan: ModelPlan
-_worker_describer: FrameDescriber | None = None
-_worker_video: tuple[Path, Video] | None = None
-
-
-def _start_worker(plan: ModelPlan, describes: bool) -> None:
-    global _worker_plan, _worker_describer
-    # The parent decides what an interrupt means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What is to be said goes to the parent with the results.
-    warnings.simplefilter("ignore")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    threadpool_limits(1)
-    import cv2
-
-    cv2.setNumThreads(1)
-    _worker_plan = plan
-    if describes:
-        _worker_describer = plan.build()
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone, however that ended: nothing else would."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work_on_frames(packed: Path, indices: list[int]) -> Done:
-    global _worker_video
-    assert _worker_describer is not None
-    if _worker_video is None or _worker_video[0] != packed:
-        _worker_video = packed, pickle.loads(packed.read_bytes())
-    described = _worker_describer.describe(_worker_video[1], indices)
-    frames = [segment_frame(description, _worker_plan.parameters) for description in described]
-    return frames, _worker_plan.cache.trouble if _worker_plan.cache else None
-
-
-def _work_on_description(description: FrameDescription) -> Done:
-    return [segment_frame(description, _worker_plan.parameters)], None
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start processes that never see Ctrl-C, not even while they still import: they inherit the blocked signal."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _checked(indices: Sequence[int], video: Video) -> list[int]:

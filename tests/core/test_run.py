@@ -9,9 +9,9 @@ from conftest import data_path, write_frames
 
 from flowcut_napari.core import ArrayCache, CutParameters, InputError, Segmenter, open_video, save_masks, segment_video
 from flowcut_napari.core import refine as refine_module
-from flowcut_napari.core import run as run_module
 from flowcut_napari.core.models import resolve_device
 from flowcut_napari.core.scoring import best_overlaps, read_annotations, score_union
+from flowcut_napari.core.workers import one_thread
 
 SMALL = CutParameters.preset("handmade").with_changes(height=96, width=128)
 
@@ -106,7 +106,7 @@ def test_threads_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with run_module.one_thread():
+    with one_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
