@@ -1,4 +1,7 @@
-"""FlowCut's stage 1: from frames to pseudo-masks. Needs no window; names are loaded when they are first used."""
+"""FlowCut's stage 1: from frames to pseudo-masks. Needs no window; names are loaded when they are first used.
+
+"METHOD" with a number, here and in the modules, is a section or a choice of docs/method.md.
+"""
 
 from __future__ import annotations
 
