@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -73,7 +74,7 @@ def masks_path(folder: Path, name: str) -> Path:
     return folder / f"{name}{SUFFIX}"
 
 
-def save_masks(masks: VideoMasks, path: Path) -> None:
+def save_masks(masks: VideoMasks, path: str | os.PathLike[str]) -> None:
     """Write the masks of a video atomically.
 
     Raises
@@ -89,10 +90,10 @@ def save_masks(masks: VideoMasks, path: Path) -> None:
         "frames": [_frame_to_json(frame, masks.files.get(frame.index)) for frame in masks.frames],
         "decisions": masks.decisions,
     }
-    write_atomically(path, json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
+    write_atomically(Path(path), json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
 
 
-def load_masks(path: Path) -> VideoMasks:
+def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
     """Read the masks of a video.
 
     Raises
@@ -100,6 +101,7 @@ def load_masks(path: Path) -> VideoMasks:
     InputError
         If the file is missing, damaged, or of a schema that this version does not know.
     """
+    path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
