@@ -35,7 +35,9 @@ def failure(text: str) -> None:
 
 def result(text: str) -> None:
     """Print a line of results on stdout, names and paths as they are, without any markup."""
-    stdout.print(Text(printable(text)))
+    # On one screen the progress bar must know of the line, or it writes over it; both streams end up there.
+    target = stderr if stdout.is_terminal and stderr.is_terminal else stdout
+    target.print(Text(printable(text)))
 
 
 def print_json(document: Any) -> None:
@@ -45,8 +47,10 @@ def print_json(document: Any) -> None:
 
 class _Speed(ProgressColumn):
     def render(self, task: Any) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.2f} frames/s" if speed else "", style="cyan")
+        # Frames come in bursts, one from each worker: only the mean since the start says anything.
+        if not task.completed or not task.elapsed:
+            return Text("")
+        return Text(f"{task.completed / task.elapsed:.2f} frames/s", style="cyan")
 
 
 @contextmanager
