@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flowcut_napari.core.eigen import NormalizedCut, normalized_cut
     from flowcut_napari.core.errors import FlowCutError, InputError, MissingPackageError, OutputError, WeightsError
     from flowcut_napari.core.flow import flow_picture, partner_frame
+    from flowcut_napari.core.matching import Matches, match_instances
     from flowcut_napari.core.ncut import Cut, IterativeCut, cut_cosines, iterative_cut
     from flowcut_napari.core.parameters import CutParameters
     from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameMasks, Instance, segment_frame
@@ -28,6 +29,7 @@ _HOME = {
     "errors": ("FlowCutError", "InputError", "MissingPackageError", "OutputError", "WeightsError"),
     "flow": ("flow_picture", "partner_frame"),
     "eigen": ("NormalizedCut", "normalized_cut"),
+    "matching": ("Matches", "match_instances"),
     "ncut": ("Cut", "IterativeCut", "cut_cosines", "iterative_cut"),
     "parameters": ("CutParameters",),
     "pseudo_masks": ("FrameDescriber", "FrameMasks", "Instance", "segment_frame"),
@@ -49,6 +51,7 @@ __all__ = [
     "InputError",
     "Instance",
     "IterativeCut",
+    "Matches",
     "MissingPackageError",
     "NormalizedCut",
     "OutputError",
@@ -61,6 +64,7 @@ __all__ = [
     "fused_affinity",
     "iterative_cut",
     "load_masks",
+    "match_instances",
     "normalized_cut",
     "open_video",
     "open_videos",

@@ -1,0 +1,107 @@
+"""Matching the instances of two frames by IoU (FlowCut section 3.3, Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from flowcut_napari.core.errors import InputError
+
+MatchMethod = Literal["argmax", "hungarian"]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which instances of two frames are the same.
+
+    Attributes
+    ----------
+    iou : (A, B) float64
+        IoU of every instance of the first frame with every one of the second; 0 where both are empty.
+    pairs : tuple of (int, int)
+        Matched instances as places in the two frames, rising; no instance is in two pairs.
+    contested : tuple of (int, int)
+        Pairs that `argmax` chose and gave up, because another instance fits the same one better. It takes
+        overlapping masks in a frame to have any.
+    """
+
+    iou: np.ndarray
+    pairs: tuple[tuple[int, int], ...]
+    contested: tuple[tuple[int, int], ...] = ()
+
+
+def match_instances(
+    masks_a: Sequence[np.ndarray] | np.ndarray,
+    masks_b: Sequence[np.ndarray] | np.ndarray,
+    iou_threshold: float = 0.5,
+    method: MatchMethod = "argmax",
+) -> Matches:
+    """Match the instances of two frames (FlowCut Algorithm 1).
+
+    Parameters
+    ----------
+    masks_a, masks_b : (A, H, W) and (B, H, W) bool, or sequences of (H, W) bool
+        Masks of the two frames, of one size; either may be empty.
+    iou_threshold : float
+        Two instances match only above this, 0 to 1; strict.
+    method : str
+        ``argmax``: each instance of the first frame takes the one of the second that it overlaps most; where two take
+        the same, the higher IoU keeps it (the first of equals). ``hungarian``: the pairs with the largest sum of IoU.
+        For masks that are disjoint in their frame and a threshold of at least 0.5 the two are equal.
+
+    Raises
+    ------
+    InputError
+        (a ``ValueError``) If sizes differ, the threshold is out of range, or the method is unknown.
+    """
+    if not 0 <= iou_threshold <= 1:
+        raise InputError(f"the IoU threshold is {iou_threshold}; it lies between 0 and 1")
+    iou = iou_matrix(masks_a, masks_b)
+    if method == "hungarian":
+        rows, cols = linear_sum_assignment(iou, maximize=True)
+        found = zip(rows.tolist(), cols.tolist(), strict=True)
+        return Matches(iou, tuple((i, j) for i, j in found if iou[i, j] > iou_threshold))
+    if method != "argmax":
+        raise InputError(f"unknown matching method {method!r}: choose argmax or hungarian")
+    best: dict[int, int] = {}
+    contested = []
+    for i, j in enumerate(iou.argmax(axis=1).tolist() if iou.size else []):
+        if iou[i, j] <= iou_threshold:
+            continue
+        if j in best and iou[best[j], j] >= iou[i, j]:
+            contested.append((i, j))
+            continue
+        if j in best:
+            contested.append((best[j], j))
+        best[j] = i
+    return Matches(iou, tuple(sorted((i, j) for j, i in best.items())), tuple(sorted(contested)))
+
+
+def iou_matrix(masks_a: Sequence[np.ndarray] | np.ndarray, masks_b: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Return the IoU of every mask of one frame with every mask of another, (A, B) float64.
+
+    Raises
+    ------
+    InputError
+        If the masks are not all of one size.
+    """
+    if len(masks_a) == 0 or len(masks_b) == 0:
+        return np.zeros((len(masks_a), len(masks_b)))
+    shapes = {np.shape(mask) for mask in (*masks_a, *masks_b)}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 2:
+        raise InputError(f"masks to be matched are (H, W) of one size, not {sorted(shapes)}")
+    # One product of 0/1 numbers counts all intersections; float32 counts exactly up to 2^24 pixels.
+    number = np.float32 if np.prod(next(iter(shapes))) < 1 << 24 else np.float64
+
+    def flatten(masks: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        return np.stack([np.asarray(mask, dtype=bool).ravel() for mask in masks]).astype(number)
+
+    flat_a, flat_b = flatten(masks_a), flatten(masks_b)
+    intersections = (flat_a @ flat_b.T).astype(np.float64)
+    areas_a, areas_b = (flat.sum(axis=1, dtype=np.float64) for flat in (flat_a, flat_b))
+    unions = areas_a[:, None] + areas_b - intersections
+    return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
