@@ -185,8 +185,10 @@ class _Forkserver:
         self.process.wait(10)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Forkserver]:
+    if not hasattr(os, "fork"):
+        pytest.skip("these runs are forked, which this system cannot")
     started = _Forkserver(tmp_path_factory.mktemp("forkserver"))
     yield started
     started.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,9 +17,6 @@ from PIL import Image
 
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.images import image_size, read_rgb
-
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
 
 
 def test_a_stray_text_file_is_passed_over_with_a_note(cheap: Callable[..., Result], out: Path, clip: Path) -> None:

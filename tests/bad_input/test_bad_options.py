@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import Result, _Forkserver, written
 from conftest import write_frames
-
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
-
 
 _NUMBERS = [
     (option, value)

@@ -14,9 +14,6 @@ from command_line import CHEAP, Result, _Forkserver, written
 from conftest import write_frames
 from PIL import Image
 
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
-
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nope/out", "/dev/null/out", "x" * 300])
 def test_an_output_folder_that_cannot_be_is_refused_before_anything_is_read(

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import Result, cut_to_nothing, write_ytvis, written
 from conftest import write_frames
-
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
 
 
 def test_an_unknown_sequence_of_a_davis_root_lists_the_known_ones(

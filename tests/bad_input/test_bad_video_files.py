@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import Result, write_video, written
-
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"just a text\n" * 40, b"\0" * 4096])

@@ -13,9 +13,6 @@ from typing import Any
 import pytest
 from command_line import CHEAP, RAFT_ONLY, Result, _Forkserver, written
 
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
 def raft_small(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -12,9 +12,6 @@ import pytest
 from command_line import CHEAP, Result, _Forkserver, written
 from conftest import write_frames
 
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
-
 
 def test_a_path_that_is_missing_is_named(cheap: Callable[..., Result], out: Path, tmp_path: Path) -> None:
     cheap(tmp_path / "nope").fails_with(str(tmp_path / "nope"), "no such file")

@@ -12,10 +12,6 @@ import pytest
 from command_line import CHEAP, _Forkserver, written
 from conftest import write_frames
 
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
-
-
 _ODD_NAMES = [
     "two  spaces",
     " edge ",

@@ -17,9 +17,6 @@ import pytest
 from command_line import CHEAP, Result, written
 from conftest import write_frames
 
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
-
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Path:

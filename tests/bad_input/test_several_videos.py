@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import Result, cut_jpeg, written
 from conftest import write_frames
-
-if not hasattr(os, "fork"):
-    pytest.skip("runs are forked", allow_module_level=True)
 
 
 def test_two_videos_of_one_name_are_refused_before_work_starts(
