@@ -6,12 +6,14 @@ grow with the length of a video.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import numpy as np
+import psutil
 import pytest
 from conftest import write_frames
 
@@ -50,20 +52,23 @@ def test_every_stage(sample_clip: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert all(0 < figure.median_ms <= figure.p95_ms for figure in figures)
 
 
-_PEAK = """
-import resource, sys
-from flowcut_napari.cli import main
-try:
-    main(sys.argv[1:])
-except SystemExit as leaving:
-    code = leaving.code
-own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(own + children if code == 0 else "failed")
-"""
+def _peak_of_tree(command: list[str], output: Path) -> float:
+    """Run a command; return the largest memory (MB) that it and its workers held at one time, looked at often.
+
+    What the kernel keeps as the peak of a process would not do: it includes the memory of the process that started it.
+    """
+    peak = 0
+    with output.open("w") as stream, subprocess.Popen(command, stdout=stream) as process:
+        tree = psutil.Process(process.pid)
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):  # ended between two looks
+                members = [tree, *tree.children(recursive=True)]
+                peak = max(peak, sum(member.memory_info().rss for member in members))
+            time.sleep(0.02)
+    assert process.returncode == 0
+    return peak / 1e6
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux counts it")
 def test_peak_memory_does_not_grow_with_the_length_of_the_video(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,15 +76,18 @@ def test_peak_memory_does_not_grow_with_the_length_of_the_video(
     for count in (40, 400):
         folder = write_frames(tmp_path / f"clip{count}", count, (360, 640), suffix=".jpg")
         options = ["--preset", "handmade", "--no-crf", "--no-cache", "--workers", "2", "--json"]
-        run = subprocess.run(
-            [sys.executable, "-c", _PEAK, "masks", str(folder), "-o", str(tmp_path / "out"), *options],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        document, peak = run.stdout.rsplit("\n", 2)[:2]
-        assert json.loads(document)["videos"][0]["frames"] == count
-        peaks[count] = int(peak) / 1024
+        command = [
+            sys.executable,
+            "-m",
+            "flowcut_napari.cli",
+            "masks",
+            str(folder),
+            "-o",
+            str(tmp_path / "out"),
+            *options,
+        ]
+        peaks[count] = _peak_of_tree(command, tmp_path / "stdout")
+        assert json.loads((tmp_path / "stdout").read_text())["videos"][0]["frames"] == count
     with capsys.disabled():
         print(f"\npeak memory of masks: {peaks[40]:.0f} MB for 40 frames, {peaks[400]:.0f} MB for 400")
-    assert np.isclose(peaks[400], peaks[40], rtol=0.1)
+    assert peaks[400] < 1.1 * peaks[40]
