@@ -31,11 +31,17 @@ def main() -> None:
     """Run everything and write docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--step", type=int, default=1, help="use every STEP-th frame of each sequence")
-    step = parser.parse_args().step
+    parser.add_argument("--only-speed", action="store_true", help="measure speed again and leave the other tables")
+    chosen = parser.parse_args()
+    step = chosen.step
     root = Path(os.environ.get("FLOWCUT_TEST_DATA", HERE.parent.parent / "shared"))
     videos = open_videos(root / "data" / "davis16")
     truth = root / "data" / "davis16" / "Annotations" / "480p"
     weights = {"raft-small": root / "weights" / "raft_small.pth"}
+    if chosen.only_speed:
+        kept = (HERE / "results.md").read_text().partition("## Speed\n")[0]
+        (HERE / "results.md").write_text(kept + "\n".join(["## Speed\n", *_bench(weights["raft-small"])]))
+        return
     frames = sum(len(range(0, len(video), step)) for video in videos)
     parts = [_opening(len(videos), frames, step)]
     for flow, title in (("raft-small", "RAFT-small flow"), ("dis", "DIS flow (nothing to download)")):
@@ -118,7 +124,7 @@ def _bench(weights: Path) -> Iterator[str]:
         text=True,
     )
     document = json.loads(run.stdout)
-    yield f"`flowcut {' '.join(command)}` on the bundled clip (640x360), one process, one thread, device "
+    yield f"`flowcut {' '.join(command)}` on the bundled clip (640x360), one process, one thread, device"
     yield f"{document['machine']['device']}. The reference is the dense generalised solver in float64 with the affinity"
     yield "computed anew for every cut; ratios are medians of the same run.\n"
     yield "| stage | median ms | p95 ms | reference / ours | |"

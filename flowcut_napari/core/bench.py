@@ -102,11 +102,13 @@ def bench_cuts(grid: tuple[int, int], repeats: int, reference_repeats: int) -> I
             theirs.append((time.perf_counter() - started) * 1e3)
         same = [cut.mask.tolist() for cut in found.cuts] == [mask.tolist() for mask in expected]
         remark = f"{len(found.cuts)} cuts, masks {'equal to' if same else 'DIFFERENT FROM'} the reference's"
-        yield _figure(f"cosines of {count} patches", measure(lambda: Cosines.of(rgb, flow), repeats))
+        yield _figure(f"cosines of {count} patches, two streams", measure(lambda: Cosines.of(rgb, flow), repeats))
+        affinity = measure(lambda: cosines.affinity(parameters.alpha, parameters.tau), repeats)
+        yield _figure(f"affinity of {count} patches from their cosines", affinity)
         ours = measure(lambda: cut_cosines(cosines, grid, parameters), repeats)
         ratio = float(np.median(theirs) / np.median(ours))
         yield _figure(f"cuts of {count} patches after a change of alpha or tau", ours, ratio, remark)
-        yield _figure(f"reference cuts of {count} patches, dense", theirs)
+        yield _figure(f"reference cuts of {count} patches, dense, affinity anew each time", theirs)
 
 
 def bench_stages(video: Video, plan: ModelPlan, repeats: int) -> Iterator[Figure]:
