@@ -130,8 +130,9 @@ def cut_cosines(cosines: Cosines, grid: tuple[int, int], parameters: CutParamete
 def foreground(eigenvector: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Turn an eigenvector into an object: side, seed, connected part (METHOD 4.2 to 4.4).
 
-    The vector is split at its mean. The object is not the side that holds three or four corners of the picture;
-    where the corners do not tell, it is the side of the largest absolute value.
+    The vector is split at its mean. It is reversed if three or four corners of the picture lie above, else if its
+    largest absolute value does not. In rare frames this rule gives another object for the other sign of the vector;
+    the sign that comes from the solver is the same in every run.
 
     Parameters
     ----------

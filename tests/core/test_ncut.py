@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import data_path
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from flowcut_napari.core import CutParameters, InputError, iterative_cut
 from flowcut_napari.core.bench import synthetic_features
 from flowcut_napari.core.ncut import foreground
-from flowcut_napari.core.reference import dense_iterative_cut
+from flowcut_napari.core.reference import dense_affinity, dense_iterative_cut, dense_second_vector
 
 
 @pytest.mark.parametrize("case", ["a05_tau3", "a1_three_blobs", "n6_stop", "tall"])
@@ -48,13 +48,31 @@ def test_it_equals_the_reference_programs(case: str) -> None:
     grid=st.sampled_from([(12, 20), (20, 11), (16, 16)]),
     alpha=st.sampled_from([0.3, 0.7, 1]),
 )
-def test_it_equals_the_dense_loop(seed: int, grid: tuple[int, int], alpha: float) -> None:
+def test_every_cut_is_that_of_the_dense_solver(seed: int, grid: tuple[int, int], alpha: float) -> None:
     rgb, flow = synthetic_features(grid, channels=64, seed=seed)
     parameters = CutParameters(alpha=alpha, tau=0.2, max_instances=4)
     result = iterative_cut(rgb, flow, grid, parameters)
-    assume(result.stop != "degenerate")  # the reference has no such guard
-    expected = dense_iterative_cut(rgb, flow, grid, parameters)
-    assert len(result.cuts) == len(expected)
+    cuts = (*result.cuts, *([result.rejected] if result.rejected is not None else []))
+    assert cuts
+    for cut in cuts:
+        second, third, vector = dense_second_vector(dense_affinity(rgb, flow if alpha < 1 else None, parameters))
+        assert cut.eigenvalue == pytest.approx(second, abs=1e-5)
+        # A refused cut is often the block of cut patches itself, all of one value: any part of it may hold the seed.
+        # And without a gap the direction is not defined to more digits than the gap.
+        if cut is not result.rejected and third - second > 1e-3:
+            # The rule of the side can depend on the sign of the vector, which no solver defines.
+            either = [foreground(sign * vector.reshape(grid))[1] for sign in (1, -1)]
+            assert any(np.array_equal(cut.raw_mask, mask) for mask in either)
+        rgb[cut.raw_mask.ravel()] = 0
+        flow[cut.raw_mask.ravel()] = 0
+
+
+def test_the_masks_equal_those_of_the_dense_loop() -> None:
+    grid = (22, 40)
+    parameters = CutParameters(max_instances=4)
+    result = iterative_cut(*synthetic_features(grid), grid, parameters)
+    expected = dense_iterative_cut(*synthetic_features(grid), grid, parameters)
+    assert len(result.cuts) == len(expected) >= 3
     for cut, mask in zip(result.cuts, expected, strict=True):
         assert np.array_equal(cut.mask, mask)
 
