@@ -99,9 +99,7 @@ class ArrayCache:
         path = self._path(key)
         try:
             array: np.ndarray = np.load(path, allow_pickle=False)
-        except FileNotFoundError:
-            return None
-        except OSError:  # not to be read just now; that does not make it a bad entry
+        except OSError:  # none there, or not to be read just now; that does not make it a bad entry
             return None
         except (ValueError, EOFError):  # a damaged entry is as good as none
             with contextlib.suppress(OSError):

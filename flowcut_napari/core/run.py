@@ -169,24 +169,24 @@ class Segmenter:
 
     def _frames_in_pool(self, video: Video, indices: Sequence[int]) -> Iterator[FrameMasks]:
         pending: deque[Future[Done]] = deque()
-        try:
-            for task in self._tasks(video, indices):
-                if task is not None:
+        with tempfile.TemporaryDirectory(prefix="flowcut-") as folder:
+            try:
+                for task in self._tasks(video, indices, Path(folder)):
                     pending.append(self._submit(*task))
-                # Enough to keep every worker busy, and a bound on what waits in memory.
-                while len(pending) > (2 * self.workers if task is not None else 0):
+                    # Enough to keep every worker busy, and a bound on what waits in memory.
+                    if len(pending) > 2 * self.workers:
+                        yield from self._take(pending.popleft())
+                while pending:
                     yield from self._take(pending.popleft())
-            while pending:
-                yield from self._take(pending.popleft())
-        except BrokenProcessPool:
-            self._close_pool(at_once=True)
-            raise FlowCutError(
-                f"{video.name}: a worker process was ended from outside, most likely for want of memory; "
-                "try fewer --workers"
-            ) from None
-        finally:
-            for future in pending:
-                future.cancel()
+            except BrokenProcessPool:
+                self._close_pool(at_once=True)
+                raise FlowCutError(
+                    f"{video.name}: a worker process was ended from outside, most likely for want of memory; "
+                    "try fewer --workers"
+                ) from None
+            finally:
+                for future in pending:
+                    future.cancel()
 
     def _take(self, future: Future[Done]) -> list[FrameMasks]:
         frames, trouble = future.result()
@@ -195,16 +195,14 @@ class Segmenter:
             warnings.warn(trouble, FlowCutWarning, stacklevel=2)
         return frames
 
-    def _tasks(self, video: Video, indices: Sequence[int]) -> Iterator[tuple[Any, ...] | None]:
+    def _tasks(self, video: Video, indices: Sequence[int], folder: Path) -> Iterator[tuple[Any, ...]]:
         if self._on_cpu:
             # The list of a long video's files is large: it goes to a file once, not along with every task.
-            with tempfile.TemporaryDirectory(prefix="flowcut-") as folder:
-                packed = Path(folder) / "video.pickle"
-                packed.write_bytes(pickle.dumps(video))
-                size = max(1, min(_LARGEST_CHUNK, len(indices) // (4 * self.workers)))
-                for chunk in _chunks(indices, size):
-                    yield work_on_frames, packed, list(chunk)
-                yield None  # the file stays until the last task is done
+            packed = folder / "video.pickle"
+            packed.write_bytes(pickle.dumps(video))
+            size = max(1, min(_LARGEST_CHUNK, len(indices) // (4 * self.workers)))
+            for chunk in _chunks(indices, size):
+                yield work_on_frames, packed, list(chunk)
         else:
             assert self._describer is not None  # kept where this process describes
             for chunk in _chunks(indices, GPU_BATCH):
