@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -51,7 +50,11 @@ class Video(ABC):
 
     @abstractmethod
     def frame_file(self, index: int) -> str | None:
-        """Return the file of a frame relative to `path`, or None when frames are no files of their own."""
+        """Return the file of a frame relative to where its video's frames lie; None if frames are no files."""
+
+    @abstractmethod
+    def frame_path(self, index: int) -> Path | None:
+        """Return the file of a frame, or None when frames are no files of their own."""
 
     @abstractmethod
     def _fingerprint_parts(self) -> Iterator[bytes]: ...
@@ -97,13 +100,16 @@ class ImageSequence(Video):
         If there is no frame, a header cannot be read, or two frames differ in size.
     """
 
-    def __init__(self, name: str, path: Path, files: Sequence[Path], notices: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, path: Path, files: Sequence[Path], notices: Sequence[str] = (), root: Path | None = None
+    ) -> None:
         if not files:
             raise InputError(f"{path}: the video {name} has no frames")
         self.name = safe_name(name)
         self.path = path
         self.notices = tuple(notices)
         self._files = tuple(files)
+        self._root = root or path
         self.height, self.width = image_size(files[0])
         for file in files[1:]:
             size = image_size(file)
@@ -120,9 +126,12 @@ class ImageSequence(Video):
         return read_rgb(self._files[index])
 
     def frame_file(self, index: int) -> str:
-        """Return the file of a frame relative to the folder `path`, or to the folder of the json `path`."""
-        folder = self.path if self.path.is_dir() else self.path.parent
-        return Path(os.path.relpath(self._files[index], folder)).as_posix()
+        """Return the file of a frame relative to the folder `path`, or as the json `path` names it."""
+        return self._files[index].relative_to(self._root).as_posix()
+
+    def frame_path(self, index: int) -> Path:
+        """Return the file of a frame."""
+        return self._files[index]
 
     def _fingerprint_parts(self) -> Iterator[bytes]:
         for file in self._files:
@@ -151,6 +160,10 @@ class VideoFile(Video):
         return self._decoder[index]
 
     def frame_file(self, index: int) -> None:
+        """Return None: the frames are no files of their own."""
+        return None
+
+    def frame_path(self, index: int) -> None:
         """Return None: the frames are no files of their own."""
         return None
 

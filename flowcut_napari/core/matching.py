@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from flowcut_napari.core.errors import InputError
-
-MatchMethod = Literal["argmax", "hungarian"]
+from flowcut_napari.core.masks import Rle, rle_iou_matrix
+from flowcut_napari.core.parameters import MatchMethod
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,13 @@ def match_instances(
     InputError
         (a ``ValueError``) If sizes differ, the threshold is out of range, or the method is unknown.
     """
+    return match_iou(iou_matrix(masks_a, masks_b), iou_threshold, method)
+
+
+def match_iou(iou: np.ndarray, iou_threshold: float = 0.5, method: MatchMethod = "argmax") -> Matches:
+    """Match by a matrix of IoU (A, B); the rest is as in `match_instances`."""
     if not 0 <= iou_threshold <= 1:
         raise InputError(f"the IoU threshold is {iou_threshold}; it lies between 0 and 1")
-    iou = iou_matrix(masks_a, masks_b)
     if method == "hungarian":
         rows, cols = linear_sum_assignment(iou, maximize=True)
         found = zip(rows.tolist(), cols.tolist(), strict=True)
@@ -79,6 +82,38 @@ def match_instances(
             contested.append((best[j], j))
         best[j] = i
     return Matches(iou, tuple(sorted((i, j) for j, i in best.items())), tuple(sorted(contested)))
+
+
+def match_video(
+    frames: Sequence[Sequence[Rle]], span: int, iou_threshold: float = 0.5, method: MatchMethod = "argmax"
+) -> dict[tuple[int, int], Matches]:
+    """Match the instances of all pairs of frames that are at most `span` apart.
+
+    The IoU are those of run lengths, a frame against all that follow it at once: no mask is unpacked.
+
+    Parameters
+    ----------
+    frames : sequence of sequences of Rle
+        Masks of each frame of one video, all of one size; see `check_rle`.
+    span : int
+        Largest distance of two frames, in places of `frames`.
+    iou_threshold, method
+        As in `match_instances`.
+
+    Returns
+    -------
+    dict of (int, int) to Matches
+        By the places of the two frames, the earlier first.
+    """
+    matches = {}
+    for place, masks in enumerate(frames):
+        later = frames[place + 1 : place + 1 + span]
+        columns = np.cumsum([0, *map(len, later)])
+        iou = rle_iou_matrix(masks, [mask for other in later for mask in other])
+        for step in range(len(later)):
+            part = iou[:, columns[step] : columns[step + 1]]
+            matches[place, place + 1 + step] = match_iou(part, iou_threshold, method)
+    return matches
 
 
 def iou_matrix(masks_a: Sequence[np.ndarray] | np.ndarray, masks_b: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:

@@ -1,13 +1,14 @@
-"""Every number of stage 1 in one frozen model: it makes the sliders, the options, the JSON and the provenance."""
+"""Every number of a stage in one frozen model: it makes the sliders, the options, the JSON and the provenance."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from flowcut_napari.core.errors import InputError
 
+MatchMethod = Literal["argmax", "hungarian"]
 FlowName = Literal["raft-large", "raft-small", "dis"]
 PresetName = Literal["flowcut", "locate", "maskcut", "tokencut", "handmade"]
 
@@ -115,6 +116,49 @@ class CutParameters(BaseModel):
     def uses_flow(self) -> bool:
         """Whether motion plays any part (alpha below 1)."""
         return self.alpha < 1
+
+
+class CurationParameters(BaseModel):
+    """Parameters of stage 2, from pseudo-masks to clips (FlowCut section 3.3).
+
+    Gaps count in the list of frames that have masks: every frame of a video, or every fifth where only those were cut
+    (METHOD choice 9).
+
+    Raises
+    ------
+    pydantic.ValidationError
+        (a ``ValueError``) For an unknown name or a value out of its range.
+
+    Examples
+    --------
+    >>> CurationParameters(gaps=(4, 1)).gaps
+    (1, 4)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    gaps: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        (1, 2, 3, 4), title="Gaps", min_length=1, description="frames from one frame of a clip to the next"
+    )
+    iou: float = Field(
+        0.5, title="Min. IoU", ge=0, lt=1, description="instances match above this IoU of their masks, 0 to 1; strict"
+    )
+    method: MatchMethod = Field("argmax", title="Matching", description="argmax (Algorithm 1) or hungarian")
+    clip_length: int | None = Field(
+        2,
+        title="Clip length",
+        ge=2,
+        description="frames of a clip; 2 are matched pairs as in the paper, more are cut out of tracklets, and "
+        "None is the whole video as one clip",
+    )
+    only_accepted: bool = Field(
+        False, title="Only accepted", description="leave out what nobody accepted, not only what somebody rejected"
+    )
+
+    @field_validator("gaps")
+    @classmethod
+    def _rising(cls, gaps: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(gaps)))
 
 
 def one_line(error: ValidationError) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ from flowcut_napari.core.cache import ArrayCache, array_digest
 from flowcut_napari.core.eigen import one_blas_thread
 from flowcut_napari.core.features import Appearance, FeatureModel, Motion, View, resize_picture
 from flowcut_napari.core.flow import FlowModel, partner_frame
-from flowcut_napari.core.masks import Rle, decode_rle, encode_rle, mask_iou, rle_box
+from flowcut_napari.core.masks import Rle, check_rle, decode_rle, encode_rle, mask_iou, rle_box
 from flowcut_napari.core.ncut import Cut, StopReason, cut_cosines
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.refine import FrameCrf, crf_is_available, upsample_mask
@@ -98,6 +98,44 @@ class Instance:
     crf_iou: float | None
     seed: tuple[int, int] | None
     origin: Origin = "cut"
+
+    @classmethod
+    def of_mask(cls, number: int, mask: np.ndarray, origin: Origin) -> Instance:
+        """Make an instance of a mask (height, width) bool that no cut gave."""
+        segmentation = encode_rle(mask)
+        return cls(
+            id=number,
+            iteration=None,
+            segmentation=segmentation,
+            bbox=rle_box(segmentation),
+            area=int(mask.sum()),
+            eigenvalue=None,
+            eigengap=None,
+            crf_iou=None,
+            seed=None,
+            origin=origin,
+        )
+
+    @classmethod
+    def from_json(cls, item: dict[str, Any], size: tuple[int, int]) -> Instance:
+        """Read what ``dataclasses.asdict`` gave, and see that it holds together.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            If it does not: of another size than (height, width), runs that do not fill it, another area, ...
+        """
+        instance = cls(**{**item, "seed": tuple(item["seed"]) if item["seed"] is not None else None})
+        if type(instance.id) is not int or instance.id < 1:
+            raise ValueError(f"a mask has the id {instance.id!r}; ids are whole numbers from 1")
+        if instance.segmentation["size"] != list(size):
+            raise ValueError(f"a mask has the size {instance.segmentation['size']}, the video has {list(size)}")
+        if instance.origin not in get_args(Origin):
+            raise ValueError(f"a mask has the origin {instance.origin!r}")
+        area = check_rle(instance.segmentation)
+        if area == 0 or area != instance.area:
+            raise ValueError(f"a mask of {area} pixels says that its area is {instance.area!r}")
+        return instance
 
     @property
     def mask(self) -> np.ndarray:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, get_args
 
+import numpy as np
+
+from flowcut_napari.core.decisions import Decision, Decisions, decisions_from_json, decisions_to_json
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.files import write_atomically
 from flowcut_napari.core.ncut import StopReason
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Origin, Rejected
-from flowcut_napari.core.video import Video
+from flowcut_napari.core.video import Video, safe_name
 
 SCHEMA = "flowcut.masks/1"
 SUFFIX = ".masks.json"
@@ -52,8 +57,8 @@ class VideoMasks:
         In rising order; not every frame of the video need be among them.
     files : dict of int to str
         File of a frame relative to the video, where frames are files.
-    decisions : dict
-        What a person decided; see the curation of stage 2.
+    decisions : Decisions
+        What a person decided about them.
     """
 
     video: VideoRecord
@@ -61,12 +66,90 @@ class VideoMasks:
     provenance: dict[str, Any]
     frames: tuple[FrameMasks, ...]
     files: dict[int, str] = field(default_factory=dict)
-    decisions: dict[str, Any] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=Decisions)
 
     def has_hand_work(self) -> bool:
         """Whether a person decided, edited or drew anything in it."""
         made_by_hand = any(instance.origin != "cut" for frame in self.frames for instance in frame.instances)
         return made_by_hand or bool(self.decisions)
+
+    @cached_property
+    def basis(self) -> str:
+        """A short hash of what decides how the masks come out: the video, the parameters, the models."""
+        made_with = {
+            "video": self.video.fingerprint,
+            "parameters": self.parameters.model_dump(),
+            "models": [self.provenance.get(name) for name in ("features", "flow", "crf")],
+        }
+        return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:32]
+
+    def decide(self, *decisions: Decision) -> VideoMasks:
+        """Return the masks with further decisions.
+
+        Raises
+        ------
+        InputError
+            If one names a frame or an instance that is not here.
+        """
+        for decision in decisions:
+            if missing := self._missing(decision):
+                raise InputError(f"{self.video.name}: no {missing}, so nothing can be decided about it")
+        return replace(self, decisions=replace(self.decisions, made=(*self.decisions.made, *decisions)))
+
+    def with_mask(self, frame: int, mask: np.ndarray, number: int | None = None) -> VideoMasks:
+        """Return the masks with one made by hand: instance `number` of a frame edited, or a new one drawn.
+
+        Parameters
+        ----------
+        frame : int
+            Index in the video; one of those with masks.
+        mask : (height, width) bool
+            Not empty (to take a mask away, reject it).
+        number : int, optional
+            Id of the instance that is replaced; a new one if not given.
+
+        Raises
+        ------
+        InputError
+            If there is no such frame or instance, or the mask does not fit.
+        """
+        place = next((place for place, item in enumerate(self.frames) if item.index == frame), None)
+        if place is None:
+            raise InputError(f"{self.video.name}: frame {frame} has no masks to change")
+        if mask.shape != (self.video.height, self.video.width) or mask.dtype != bool or not mask.any():
+            raise InputError(
+                f"a mask of {self.video.name} is bool, {self.video.height}x{self.video.width}, and not empty; "
+                f"this one is {mask.dtype}, {'x'.join(map(str, mask.shape))}"
+            )
+        instances = list(self.frames[place].instances)
+        if number is None:
+            # Above what cuts may ever be called: more cuts of the same frame must not take its number.
+            highest = max([self.parameters.max_instances, *(instance.id for instance in instances)])
+            instances.append(Instance.of_mask(highest + 1, mask, "drawn"))
+        else:
+            old = next((spot for spot, instance in enumerate(instances) if instance.id == number), None)
+            if old is None:
+                raise InputError(f"{self.video.name}: frame {frame} has no instance {number}")
+            origin: Origin = "drawn" if instances[old].origin == "drawn" else "edited"
+            instances[old] = Instance.of_mask(number, mask, origin)
+        frames = list(self.frames)
+        frames[place] = replace(frames[place], instances=tuple(instances))
+        return replace(self, frames=tuple(frames))
+
+    def has_all(self, decision: Decision) -> bool:
+        """Whether all frames and instances that a decision names are here."""
+        return self._missing(decision) is None
+
+    def _missing(self, decision: Decision) -> str | None:
+        """Return what a decision names that is not here, or None."""
+        present = {frame.index: {instance.id for instance in frame.instances} for frame in self.frames}
+        for frame in decision.frames():
+            if frame not in present:
+                return f"frame {frame}"
+        for frame, number in decision.subjects():
+            if number not in present[frame]:
+                return f"instance {number} in frame {frame}"
+        return None
 
 
 def masks_path(folder: Path, name: str) -> Path:
@@ -88,7 +171,7 @@ def save_masks(masks: VideoMasks, path: str | os.PathLike[str]) -> None:
         "parameters": masks.parameters.model_dump(),
         "provenance": masks.provenance,
         "frames": [_frame_to_json(frame, masks.files.get(frame.index)) for frame in masks.frames],
-        "decisions": masks.decisions,
+        "decisions": decisions_to_json(masks.decisions, masks.basis),
     }
     write_atomically(Path(path), json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
 
@@ -112,17 +195,38 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
     if schema != SCHEMA:
         raise InputError(f"{path}: its schema is {schema!r}; this version reads {SCHEMA!r}")
     try:
-        video = VideoRecord(**content["video"])
-        return VideoMasks(
-            video=video,
-            parameters=CutParameters(**content["parameters"]),
-            provenance=dict(content["provenance"]),
-            frames=tuple(_frame_from_json(frame, video) for frame in content["frames"]),
-            files={frame["index"]: frame["file"] for frame in content["frames"] if frame["file"] is not None},
-            decisions=content["decisions"],
-        )
+        return _masks_from_json(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+
+
+def _masks_from_json(content: dict[str, Any]) -> VideoMasks:
+    video = VideoRecord(**content["video"])
+    if video.name != safe_name(video.name):
+        raise ValueError(f"the video name {video.name!r} is not safe as a file name")
+    frames = tuple(_frame_from_json(frame, video) for frame in content["frames"])
+    indices = [frame.index for frame in frames]
+    if indices != sorted(set(indices)):
+        raise ValueError("its frames are not in rising order, each once")
+    masks = VideoMasks(
+        video=video,
+        parameters=CutParameters(**content["parameters"]),
+        provenance=dict(content["provenance"]),
+        frames=frames,
+        files={frame["index"]: _inner_path(frame["file"]) for frame in content["frames"] if frame["file"] is not None},
+    )
+    decisions = decisions_from_json(content["decisions"], masks.basis, (video.height, video.width))
+    for decision in decisions.made:
+        if missing := masks._missing(decision):
+            raise ValueError(f"a decision about {missing}, which is not there")
+    return replace(masks, decisions=decisions)
+
+
+def _inner_path(file: str) -> str:
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts or "\\" in file or PureWindowsPath(file).drive or not path.name:
+        raise ValueError(f"the frame {file!r} lies outside the folder of its video")
+    return file
 
 
 def _frame_to_json(frame: FrameMasks, file: str | None) -> dict[str, Any]:
@@ -141,16 +245,14 @@ def _frame_from_json(frame: dict[str, Any], video: VideoRecord) -> FrameMasks:
         raise ValueError(f"frame {frame['index']} of a video of {video.frames}")
     if frame["stop"] not in get_args(StopReason):
         raise ValueError(f"frame {frame['index']} stopped for {frame['stop']!r}")
-    for item in frame["instances"]:
-        if item["segmentation"]["size"] != [video.height, video.width]:
-            raise ValueError(f"a mask of frame {frame['index']} has the size {item['segmentation']['size']}")
-        if item["origin"] not in get_args(Origin):
-            raise ValueError(f"a mask of frame {frame['index']} has the origin {item['origin']!r}")
+    instances = tuple(Instance.from_json(item, (video.height, video.width)) for item in frame["instances"])
+    if len({instance.id for instance in instances}) < len(instances):
+        raise ValueError(f"two masks of frame {frame['index']} have one id")
     return FrameMasks(
         index=frame["index"],
         partner=frame["partner"],
         stop=frame["stop"],
-        instances=tuple(Instance(**{**item, "seed": _pair(item["seed"])}) for item in frame["instances"]),
+        instances=instances,
         rejected=tuple(Rejected(**{**item, "seed": _pair(item["seed"])}) for item in frame["rejected"]),
     )
 

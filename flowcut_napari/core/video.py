@@ -91,7 +91,7 @@ def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
             return _davis_entries(path, wanted)
         if wanted is not None:
             raise InputError(f"{path}: no DAVIS root (it has no folder JPEGImages), so it has no video {wanted!r}")
-        return [VideoEntry(safe_name(path.resolve().name), str(path), lambda: _folder_video(path))]
+        return [VideoEntry(safe_name(path.resolve().name), str(path), partial(_folder_video, path))]
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES and suffix != ".json":
         expected = ", ".join(sorted(VIDEO_SUFFIXES))
@@ -102,7 +102,7 @@ def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
         return _ytvis_entries(path, wanted)
     if wanted is not None:
         raise InputError(f"{path}: one video, so it has no video {wanted!r} inside")
-    return [VideoEntry(safe_name(path.stem), str(path), lambda: VideoFile(path))]
+    return [VideoEntry(safe_name(path.stem), str(path), partial(VideoFile, path))]
 
 
 def _folder_video(path: Path) -> ImageSequence:
@@ -161,7 +161,7 @@ def _ytvis_entries(path: Path, wanted: str | None) -> list[VideoEntry]:
 
 def _ytvis_video(path: Path, name: str, files: list[str]) -> ImageSequence:
     folder = _frames_folder(path, files[0])
-    return ImageSequence(name, path, [folder / file for file in files])
+    return ImageSequence(name, path, [folder / file for file in files], root=folder)
 
 
 def _read_ytvis_files(path: Path) -> list[tuple[list[str], int]]:

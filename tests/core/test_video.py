@@ -202,7 +202,7 @@ def test_a_youtube_vis_json_holds_its_videos(sample_clip: Path) -> None:
     (video,) = open_videos(sample_clip / "instances.json")
     assert video.name == "toys"
     assert np.array_equal(video[5], open_video(f"{sample_clip}::toys")[5])
-    assert video.frame_file(5) == "JPEGImages/toys/00005.jpg"
+    assert video.frame_file(5) == "toys/00005.jpg"
 
 
 def test_two_clips_of_one_folder_get_names_of_their_own(tmp_path: Path) -> None:

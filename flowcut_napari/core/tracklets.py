@@ -1,0 +1,152 @@
+"""Matches chained over a whole video: tracklets, each one object as far as it could be followed.
+
+The paper stops at pairs of frames. A tracklet goes on from pair to pair, over frames in which its object has no mask,
+and takes in what a person joined, split and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from flowcut_napari.core.decisions import Decision, Join, Key, Relabel, Split
+from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.matching import Matches
+
+
+@dataclass(frozen=True)
+class Tracklet:
+    """One object followed through a video.
+
+    Attributes
+    ----------
+    identity : int
+        From 1, in the order of first frames, unless a person named it.
+    members : tuple of (frame, instance)
+        In rising order, one a frame at most.
+    ious : tuple of float or None
+        IoU of each member but the first with the one before; None where a person made the link.
+    """
+
+    identity: int
+    members: tuple[Key, ...]
+    ious: tuple[float | None, ...]
+
+    @property
+    def weakest(self) -> float | None:
+        """The lowest IoU of its links, those made by hand apart; None where there is none."""
+        return min((iou for iou in self.ious if iou is not None), default=None)
+
+
+def chain_matches(
+    frames: Sequence[tuple[int, Sequence[int]]],
+    matches: Mapping[tuple[int, int], Matches],
+    span: int,
+    decisions: Iterable[Decision] = (),
+) -> tuple[Tracklet, ...]:
+    """Chain matches to tracklets.
+
+    An instance continues what it matches in the nearest frame before, at most `span` back, that nothing continues
+    yet: a chain goes on over frames without a match. Joins and splits of a person come before any match.
+
+    Parameters
+    ----------
+    frames : sequence of (int, sequence of int)
+        Index of each frame and the ids of its instances.
+    matches : mapping of (int, int) to Matches
+        Of the frames at two places, for all places at most `span` apart; pairs are places in the lists of ids.
+    span : int
+        Longest step of a chain, in places of `frames`.
+    decisions : iterable of Decision
+        Joins, splits and relabels among them count.
+
+    Raises
+    ------
+    InputError
+        If an identity was given to two instances of one frame.
+    """
+    joined, split, names = _links_by_hand(decisions)
+    keys = [[(index, number) for number in numbers] for index, numbers in frames]
+    present = {key for row in keys for key in row}
+    # An instance that was rejected is not there to be joined.
+    before = {key: (first, None) for key, first in joined.items() if key in present and first in present}
+    links: dict[Key, tuple[Key, float | None]] = dict(before)
+    continued = {first for first, _ in links.values()}
+    for place in range(len(frames)):
+        for step in range(1, min(span, place) + 1):
+            found = matches[place - step, place]
+            for i, j in found.pairs:
+                first, second = keys[place - step][i], keys[place][j]
+                if second not in links and second not in split and first not in continued:
+                    links[second] = first, float(found.iou[i, j])
+                    continued.add(first)
+    chains = _follow(keys, links)
+    return _number(chains, [tuple(links[key][1] for key in chain[1:]) for chain in chains], names)
+
+
+def _links_by_hand(decisions: Iterable[Decision]) -> tuple[dict[Key, Key], set[Key], dict[Key, int]]:
+    """Return what each joined instance continues, where a new tracklet starts, and names; the last word counts."""
+    joined: dict[Key, Key] = {}
+    split: set[Key] = set()
+    names: dict[Key, int] = {}
+    for decision in decisions:
+        if isinstance(decision, Join):
+            joined = {second: first for second, first in joined.items() if first != decision.first}
+            joined[decision.second] = decision.first
+            split.discard(decision.second)
+        elif isinstance(decision, Split):
+            joined.pop(decision.instance, None)
+            split.add(decision.instance)
+        elif isinstance(decision, Relabel):
+            names.pop(decision.instance, None)
+            names[decision.instance] = decision.identity
+    return joined, split, names
+
+
+def _follow(keys: Sequence[Sequence[Key]], links: Mapping[Key, tuple[Key, float | None]]) -> list[list[Key]]:
+    chain_of: dict[Key, list[Key]] = {}
+    chains = []
+    for row in keys:
+        for key in row:
+            if key in links:
+                chain = chain_of[links[key][0]]
+            else:
+                chain = []
+                chains.append(chain)
+            chain.append(key)
+            chain_of[key] = chain
+    return chains
+
+
+def _number(
+    chains: list[list[Key]], ious: list[tuple[float | None, ...]], names: Mapping[Key, int]
+) -> tuple[Tracklet, ...]:
+    """Give chains their identities, and make one tracklet of all that a person gave the same."""
+    given: dict[int, int] = {}
+    for key, name in names.items():  # in the order of the decisions
+        given |= {place: name for place, chain in enumerate(chains) if key in chain}
+    free = (number for number in range(1, len(chains) + len(given) + 1) if number not in given.values())
+    tracklets: dict[int, Tracklet] = {}
+    for place, chain in enumerate(chains):
+        identity = given[place] if place in given else next(free)
+        earlier = tracklets.get(identity)
+        tracklet = Tracklet(identity, tuple(chain), ious[place])
+        tracklets[identity] = _one(earlier, tracklet) if earlier else tracklet
+    return tuple(sorted(tracklets.values(), key=lambda tracklet: tracklet.members[0]))
+
+
+def _one(first: Tracklet, second: Tracklet) -> Tracklet:
+    """Make one of two tracklets that a person gave one identity; what leads from one to the other is by hand."""
+    iou_of = {
+        key: iou for tracklet in (first, second) for key, iou in zip(tracklet.members[1:], tracklet.ious, strict=True)
+    }
+    members = sorted((*first.members, *second.members))
+    for (frame, number), (other_frame, other) in pairwise(members):
+        if frame == other_frame:
+            raise InputError(
+                f"instances {number} and {other} of frame {frame} were both given the identity {first.identity}; "
+                "relabel one of them"
+            )
+    ious = tuple(iou_of.get(key) for key in members[1:])
+    return Tracklet(first.identity, tuple(members), ious)
