@@ -171,7 +171,8 @@ class _Curation:
             figures.masks += sum(number is not None for track in kept for number in track.instances)
             figures.dropped_masks.update(why.values())
         # Those that were taken out before anything was matched.
-        figures.dropped_masks["rejected"] += sum(self.taken_out[place] for place in places)
+        if taken_out := sum(self.taken_out[place] for place in places):
+            figures.dropped_masks["rejected"] += taken_out
         return Clip(frames, gap, tuple(kept)) if reason is None else None
 
     def _why_dropped(

@@ -1,13 +1,18 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from flowcut_napari.core.errors import OutputError
+from filelock import FileLock, Timeout
+
+from flowcut_napari.core.errors import InputError, OutputError
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -38,6 +43,93 @@ def write_atomically(path: Path, text: str) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+@contextmanager
+def lock_folder(folder: Path, name: str, refusal: str) -> Iterator[None]:
+    """Hold the lock file `name` in a folder; it is let go of when the process ends, however it ends.
+
+    Raises
+    ------
+    InputError
+        With the text `refusal`, if another process holds it.
+    OutputError
+        If the folder cannot be written to.
+    """
+    path = folder / name
+    lock = FileLock(path, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(refusal) from None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write into this folder ({error.strerror or error})") from None
+    try:
+        yield
+    finally:
+        # While it is held; a system that does not remove open files keeps it, which does no harm.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+@contextmanager
+def made_whole(folder: Path, mark: str, overwrite: bool = False) -> Iterator[Path]:
+    """Give a folder beside the wanted one to write into; at the end it takes the other's place, whole, or goes.
+
+    Parameters
+    ----------
+    folder : Path
+        Not there, empty, or one that may be replaced.
+    mark : str
+        The file by which a folder is known as one that this package made.
+    overwrite : bool
+        Whether such a folder is replaced; no other ever is.
+
+    Raises
+    ------
+    InputError
+        If something else is in its place, or another process is writing it.
+    OutputError
+        If it cannot be written.
+    """
+    _check_place(folder, mark, overwrite)
+    part, old = (folder.parent / f".{folder.name}.{suffix}" for suffix in ("part", "old"))
+    with lock_folder(folder.parent, f".{folder.name}.lock", f"{folder}: another process is writing this folder"):
+        try:
+            # What a run that was killed left behind.
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        try:
+            yield part
+            _put_in_place(part, folder, old)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_place(folder: Path, mark: str, overwrite: bool) -> None:
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: is in the way; give another -o")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / mark).is_file():
+        raise InputError(f"{folder}: is a folder with other files; give a new one with -o")
+    if not overwrite:
+        raise InputError(f"{folder}: is there already; give another -o, or --overwrite to replace it")
+
+
+def _put_in_place(part: Path, folder: Path, old: Path) -> None:
+    try:
+        if folder.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
 def check_writable(folder: Path) -> None:

@@ -16,7 +16,9 @@ from flowcut_napari.core.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
-_ORIENTATION = 0x0112  # of EXIF; 5 to 8 lie on their side
+_ORIENTATION = 0x0112  # of EXIF
+_TURNED = range(2, 9)
+_SIDEWAYS = range(5, 9)
 # What decoders raise when bytes are not what they should be.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError),
@@ -74,16 +76,27 @@ def image_size(path: Path) -> tuple[int, int]:
     InputError
         If the file is missing or no image.
     """
+    return picture_header(path)[0]
+
+
+def picture_header(path: Path) -> tuple[tuple[int, int], bool]:
+    """Return (height, width) as the picture is shown, and whether that takes turning or mirroring what is stored.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no image.
+    """
     with _without_warnings(), _open(path) as image:
         width, height = image.size
         # Only these formats turn pictures by a flag, and asking a PNG for it would decode the whole of it.
         if image.format not in ("JPEG", "MPO", "TIFF", "WEBP"):
-            return height, width
+            return (height, width), False
         try:
-            sideways = image.getexif().get(_ORIENTATION, 1) >= 5
+            orientation = image.getexif().get(_ORIENTATION, 1)
         except _DAMAGE as error:
             raise InputError(f"{path}: damaged image ({_brief(error)}); replace it or leave it out") from None
-    return (width, height) if sideways else (height, width)
+    return (width, height) if orientation in _SIDEWAYS else (height, width), orientation in _TURNED
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -18,7 +18,7 @@ from flowcut_napari.core.files import write_atomically
 from flowcut_napari.core.ncut import StopReason
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Origin, Rejected
-from flowcut_napari.core.video import Video, safe_name
+from flowcut_napari.core.video import Video, is_inner_path, safe_name
 
 SCHEMA = "flowcut.masks/1"
 SUFFIX = ".masks.json"
@@ -223,8 +223,7 @@ def _masks_from_json(content: dict[str, Any]) -> VideoMasks:
 
 
 def _inner_path(file: str) -> str:
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts or "\\" in file or PureWindowsPath(file).drive or not path.name:
+    if not is_inner_path(file):
         raise ValueError(f"the frame {file!r} lies outside the folder of its video")
     return file
 

@@ -160,7 +160,7 @@ def _ytvis_entries(path: Path, wanted: str | None) -> list[VideoEntry]:
 
 
 def _ytvis_video(path: Path, name: str, files: list[str]) -> ImageSequence:
-    folder = _frames_folder(path, files[0])
+    folder = frames_folder(path, files[0])
     return ImageSequence(name, path, [folder / file for file in files], root=folder)
 
 
@@ -180,8 +180,7 @@ def _read_ytvis_files(path: Path) -> list[tuple[list[str], int]]:
         for file in files:
             if not file.strip() or not file.isprintable() or len(file) > 1000:
                 raise InputError(f"{path}: video {place} has a frame without a usable name: {file[:40]!r}")
-            place_of = PurePosixPath(file)
-            if place_of.is_absolute() or ".." in place_of.parts or "\\" in file or PureWindowsPath(file).drive:
+            if not is_inner_path(file):
                 raise InputError(f"{path}: the frame {file!r} lies outside the dataset folder")
         number = video.get("id", place + 1)
         if not isinstance(number, int) or isinstance(number, bool):
@@ -190,7 +189,14 @@ def _read_ytvis_files(path: Path) -> list[tuple[list[str], int]]:
     return entries
 
 
-def _frames_folder(path: Path, first: str) -> Path:
+def is_inner_path(file: str) -> bool:
+    """Whether a path in a file that somebody else wrote stays below the folder that it is meant to start from."""
+    path = PurePosixPath(file)
+    is_outside = path.is_absolute() or ".." in path.parts or "\\" in file or PureWindowsPath(file).drive
+    return bool(path.name) and file.isprintable() and not is_outside
+
+
+def frames_folder(path: Path, first: str) -> Path:
     """Find where the frames lie: beside the json, or in the places where YouTube-VIS and our exports keep them."""
     parent = path.parent
     candidates = [

@@ -1,0 +1,380 @@
+"""Datasets: the curated clips of many videos in one folder, with where all of it comes from.
+
+A folder is made beside its place and moved there whole. What is in it depends on the masks and the parameters alone:
+the same input gives the same bytes. Videos pass one by one, so memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import flowcut_napari
+from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video
+from flowcut_napari.core.dataset_check import ABOUT, SCHEMA, WRITTEN
+from flowcut_napari.core.decisions import describe_stale
+from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
+from flowcut_napari.core.files import made_whole
+from flowcut_napari.core.formats.coco import CocoWriter
+from flowcut_napari.core.formats.davis import DavisWriter
+from flowcut_napari.core.formats.spool import Spool, write_document
+from flowcut_napari.core.formats.ytvis import YtvisWriter
+from flowcut_napari.core.frame_files import FrameFilesMode, find_frames
+from flowcut_napari.core.images import natural_key
+from flowcut_napari.core.parameters import CurationParameters
+from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
+from flowcut_napari.core.video import VideoEntry
+
+DatasetFormat = Literal["ytvis", "coco", "davis"]
+
+
+class _Writer(Protocol):
+    def frame_places(self, curated: CuratedVideo, names: Mapping[int, str]) -> Iterator[tuple[int, Path]]: ...
+    def add(self, curated: CuratedVideo, names: Mapping[int, str]) -> None: ...
+    def finish(self) -> tuple[int, int]: ...
+    def close(self) -> None: ...
+
+
+_WRITERS: dict[DatasetFormat, Callable[[Path], _Writer]] = {
+    "ytvis": YtvisWriter,
+    "coco": CocoWriter,
+    "davis": DavisWriter,
+}
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """How a dataset is made.
+
+    Attributes
+    ----------
+    parameters : CurationParameters
+    format : str
+        ``ytvis``, ``coco`` or ``davis``.
+    frame_files : str
+        ``copy``; ``link``, hard links, which take no room on the same file system; ``reference``, symbolic links to
+        where the frames are; ``none``, annotations alone.
+    moved : mapping of str to VideoEntry
+        Videos that are no longer where their masks say, by name.
+    overwrite : bool
+        Whether a dataset in the same place is replaced.
+    """
+
+    parameters: CurationParameters = field(default_factory=CurationParameters)
+    format: DatasetFormat = "ytvis"
+    frame_files: FrameFilesMode = "copy"
+    moved: Mapping[str, VideoEntry] = field(default_factory=dict)
+    overwrite: bool = False
+
+
+@dataclass
+class ExportReport:
+    """What became of the videos.
+
+    Attributes
+    ----------
+    folder : Path
+        The dataset.
+    yields : dict of int to Yield
+        Over all videos, by gap.
+    videos : int
+        Videos with a clip.
+    empty : list of str
+        Videos without one.
+    failed : list of (str, str)
+        Videos that could not be read, with the reason.
+    notes : list of str
+        What a user should know.
+    """
+
+    folder: Path
+    yields: dict[int, Yield] = field(default_factory=dict)
+    videos: int = 0
+    empty: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> Yield:
+        """The sum over all gaps."""
+        total = Yield()
+        for figures in self.yields.values():
+            total.add(figures)
+        return total
+
+
+def find_masks(addresses: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Find the masks files at addresses, folders or files, in natural order of their names.
+
+    Raises
+    ------
+    InputError
+        If there is none at an address, or two are of one video.
+    """
+    found: dict[str, Path] = {}
+    for address in addresses:
+        path = Path(address)
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIX) and not _is_hidden(file))
+            if not files:
+                raise InputError(f"{path}: no masks in this folder (no NAME{SUFFIX}); make them by flowcut masks")
+        elif path.name.endswith(SUFFIX) and path.is_file():
+            files = [path]
+        else:
+            raise InputError(
+                f"{path}: {'no masks file' if path.exists() else 'no such file or folder'}; give NAME{SUFFIX}"
+            )
+        for file in files:
+            other = found.setdefault(unicodedata.normalize("NFC", _name_of(file)).casefold(), file)
+            if other is not file:
+                raise InputError(f"{other} and {file} are both the masks of {_name_of(file)}; leave one out")
+    return sorted(found.values(), key=lambda file: natural_key(_name_of(file)))
+
+
+def export_dataset(
+    files: Sequence[Path], folder: Path, plan: ExportPlan, on_video: Callable[[str], None] | None = None
+) -> ExportReport:
+    """Make a dataset of the masks of videos.
+
+    A video whose masks or frames cannot be read is left out and reported, the others are exported.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Masks files (see `find_masks`); their order does not matter.
+    folder : Path
+        Of the dataset.
+    plan : ExportPlan
+    on_video : callable, optional
+        Called with the name of every video when it is done with.
+
+    Raises
+    ------
+    InputError
+        If something else than a dataset is in its place, or a dataset and it must not be replaced, or there is no
+        clip at all.
+    OutputError
+        If it cannot be written; nothing half-written is left.
+    """
+    report = ExportReport(folder)
+    with made_whole(folder, ABOUT, plan.overwrite) as part:
+        about = _About(part, plan)
+        writer = _WRITERS[plan.format](part)
+        try:
+            for file in sorted(files, key=lambda file: natural_key(_name_of(file))):
+                _export_video(file, writer, about, plan, report)
+                if on_video:
+                    on_video(_name_of(file))
+            if not report.videos:
+                raise InputError(_why_no_clip(report))
+            about.finish(report, writer.finish())
+        except OSError as error:
+            if isinstance(error, FlowCutError):
+                raise
+            raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        finally:
+            writer.close()
+            about.close()
+    return report
+
+
+def split_by_video(names: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
+    """Share out videos, and with each all of its clips, by a fixed order that looks random.
+
+    Parameters
+    ----------
+    names : iterable of str
+    shares : mapping of str to float
+        Part of the videos, by the name of the split; they add up to 1.
+
+    Returns
+    -------
+    dict of str to list of str
+        The videos of each split. The same names give the same split.
+
+    Raises
+    ------
+    InputError
+        If the shares do not add up to 1, or a split would be empty.
+    """
+    if not shares or any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+        raise InputError(f"the shares of a split are above 0 and add up to 1, not {dict(shares)}")
+    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    splits = {}
+    start, reached = 0, 0.0
+    for name, share in shares.items():
+        reached += share
+        end = round(reached * len(order))
+        if end == start:
+            raise InputError(f"{len(order)} videos are too few: none is left for the split {name}")
+        splits[name] = sorted(order[start:end], key=natural_key)
+        start = end
+    return splits
+
+
+def _export_video(file: Path, writer: _Writer, about: _About, plan: ExportPlan, report: ExportReport) -> None:
+    name = _name_of(file)
+    try:
+        masks = load_masks(file)
+        if masks.video.name != name:
+            raise InputError(f"{file}: holds the masks of {masks.video.name}; call it {masks.video.name}{SUFFIX}")
+        curated = curate_video(masks, plan.parameters)
+        frames = find_frames(masks, plan.frame_files, plan.moved)
+        if curated.clips:
+            _place_frames(frames.place, list(writer.frame_places(curated, frames.names)), plan.frame_files)
+            writer.add(curated, frames.names)
+    except InputError as error:
+        report.failed.append((name, str(error)))
+        return
+    if masks.decisions.stale:
+        report.notes.append(
+            f"{name}: {describe_stale(masks.decisions.stale)} of an earlier run without effect, because the masks "
+            "were made anew with other parameters"
+        )
+    for gap, figures in curated.yields.items():
+        report.yields.setdefault(gap, Yield()).add(figures)
+    if curated.clips:
+        report.videos += 1
+    else:
+        report.empty.append(name)
+    about.add(curated)
+
+
+def _place_frames(
+    place: Callable[[int, Path, FrameFilesMode], None], places: Sequence[tuple[int, Path]], mode: FrameFilesMode
+) -> None:
+    """Place the frames of a video, or none of them."""
+    folders = sorted({target.parent for _, target in places})
+    try:
+        if mode != "none":
+            for folder in folders:
+                folder.mkdir(parents=True)
+        for index, target in places:
+            place(index, target, mode)
+    except InputError:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class _About:
+    """Writes ``dataset.json``: where everything comes from, what became of it, and who decided what."""
+
+    def __init__(self, folder: Path, plan: ExportPlan) -> None:
+        self._path = folder / ABOUT
+        self._plan = plan
+        self._videos = Spool(folder / ".about")
+        self._stage1: list[dict[str, Any]] = []
+
+    def add(self, curated: CuratedVideo) -> None:
+        masks = curated.masks
+        made_with = {"parameters": masks.parameters.model_dump(), "provenance": _lasting(masks.provenance)}
+        if made_with not in self._stage1:
+            self._stage1.append(made_with)
+        content = _hand_work(masks)
+        self._videos.add(
+            _dump(
+                {
+                    "name": masks.video.name,
+                    "fingerprint": masks.video.fingerprint,
+                    "height": masks.video.height,
+                    "width": masks.video.width,
+                    "frames": [frame.index for frame in masks.frames],
+                    "stage1": self._stage1.index(made_with),
+                    "stage2": 0,
+                    "clips": len(curated.clips),
+                    "tracklets": [
+                        {"identity": item.identity, "frames": len(item.members), "weakest_iou": item.weakest}
+                        for item in curated.tracklets
+                    ],
+                    "yield": _yields(curated.yields),
+                    **content,
+                }
+            )
+        )
+
+    def finish(self, report: ExportReport, written: tuple[int, int]) -> None:
+        total = report.total
+        counts = {
+            "videos": report.videos,
+            "videos_without_clip": len(report.empty),
+            "videos_failed": len(report.failed),
+            "clips": total.clips,
+            "instances": total.instances,
+            **dict(zip(WRITTEN[self._plan.format], written, strict=True)),
+        }
+        head = {
+            "schema": SCHEMA,
+            "format": self._plan.format,
+            "frame_files": self._plan.frame_files,
+            "flowcut_napari": flowcut_napari.__version__,
+            "counts": counts,
+            "stage2": [self._plan.parameters.model_dump(mode="json")],
+            "yield": _yields(report.yields),
+            "failed": [{"video": name, "error": text} for name, text in report.failed],
+            "stage1": self._stage1,
+        }
+        parts: dict[str, str | Spool] = {name: _dump(value) for name, value in head.items()}
+        write_document(self._path, {**parts, "videos": self._videos})
+
+    def close(self) -> None:
+        self._videos.close()
+
+
+def _hand_work(masks: VideoMasks) -> dict[str, Any]:
+    by_hand = [
+        {"frame": frame.index, "instance": instance.id, "origin": instance.origin}
+        for frame in masks.frames
+        for instance in frame.instances
+        if instance.origin != "cut"
+    ]
+    made = [{"kind": decision.kind, **asdict(decision)} for decision in masks.decisions.made]
+    return {"decisions": made, "masks_by_hand": by_hand, "stale": len(masks.decisions.stale)}
+
+
+def _yields(yields: Mapping[int, Yield]) -> dict[str, Any]:
+    return {
+        str(gap): {
+            "candidates": figures.candidates,
+            "clips": figures.clips,
+            "instances": figures.instances,
+            "masks": figures.masks,
+            "dropped_clips": dict(sorted(figures.dropped_clips.items())),
+            "dropped_masks": dict(sorted(figures.dropped_masks.items())),
+        }
+        for gap, figures in sorted(yields.items())
+    }
+
+
+def _lasting(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return provenance without what differs between two runs of the same."""
+    return {name: value for name, value in provenance.items() if name not in ("created", "seconds", "notes")}
+
+
+def _why_no_clip(report: ExportReport) -> str:
+    if report.failed and not report.empty:
+        return f"no dataset: none of the {len(report.failed)} videos can be used; the first: {report.failed[0][1]}"
+    dropped = report.total.dropped_clips
+    if not report.total.candidates:
+        return "no dataset: no video has two frames with masks that are a gap apart; make masks of more frames"
+    reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
+    return f"no dataset: none of {report.total.candidates} clips is left ({reasons}); try a lower --iou"
+
+
+def _name_of(file: Path) -> str:
+    return file.name.removesuffix(SUFFIX)
+
+
+def _is_hidden(file: Path) -> bool:
+    return file.name.startswith(".")
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

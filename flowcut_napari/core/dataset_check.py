@@ -1,0 +1,372 @@
+"""The strict check of a dataset: whether it holds what its form says, in itself and on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco
+
+from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.formats.ytvis import ANNOTATIONS
+from flowcut_napari.core.images import image_size, list_images
+from flowcut_napari.core.json_stream import read_items
+from flowcut_napari.core.masks import check_rle
+from flowcut_napari.core.video import frames_folder, is_inner_path
+
+SCHEMA = "flowcut.dataset/1"
+ABOUT = "dataset.json"
+# What each format counts, its pictures or sequences of them and what is in them.
+WRITTEN = {"ytvis": ("clips", "instances"), "coco": ("images", "annotations"), "davis": ("sequences", "objects")}
+_SHOWN = 20
+
+
+@dataclass
+class DatasetCheck:
+    """What was found: how much there is, and what is wrong with it.
+
+    Attributes
+    ----------
+    format : str
+        ``ytvis``, ``coco`` or ``davis``.
+    clips, instances : int
+        Videos, pictures or sequences, and the objects in them.
+    problems : list of str
+        The first of them, a line each.
+    count : int
+        All of them.
+    """
+
+    format: str = "ytvis"
+    clips: int = 0
+    instances: int = 0
+    problems: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def say(self, text: str) -> None:
+        """Take down a problem."""
+        self.count += 1
+        if len(self.problems) < _SHOWN:
+            self.problems.append(text)
+
+
+def check_dataset(folder: Path, on_item: Callable[[], None] | None = None) -> DatasetCheck:
+    """Check a dataset: one of ours, or any YouTube-VIS json called ``annotations.json`` with its frames.
+
+    Looked at are the schema, ids, references between items, the size, runs, area and box of every mask, that every
+    frame lies inside the folder, exists and has the stated size, and, for one of ours, that its counts are right.
+
+    Parameters
+    ----------
+    folder : Path
+    on_item : callable, optional
+        Called for every clip and instance.
+
+    Raises
+    ------
+    InputError
+        If there is no dataset, or its json cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    about = read_about(folder)
+    check = DatasetCheck(about["format"] if about else "ytvis")
+    tick = on_item or (lambda: None)
+    if check.format == "davis":
+        _check_davis(folder, about or {}, check, tick)
+    else:
+        if not (folder / ANNOTATIONS).is_file():
+            raise InputError(f"{folder}: no dataset (it has no {ANNOTATIONS})")
+        _Check(folder, about, check, tick).run()
+    if about:
+        for name, found in zip(WRITTEN[check.format], (check.clips, check.instances), strict=True):
+            if about["counts"][name] != found:
+                check.say(f"{ABOUT}: says {about['counts'][name]} {name}, there are {found}")
+    return check
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """Return the head of a dataset's ``dataset.json`` (all but its videos), or None where there is none.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is of a schema that this version does not know.
+    """
+    path = folder / ABOUT
+    if not path.is_file():
+        return None
+    about: dict[str, Any] = {"stage1": [], "stage2": [], "failed": []}
+    for name, value in read_items(path):
+        if name in ("stage1", "stage2", "failed"):
+            about[name].append(value)
+        elif name != "videos":
+            about[name] = value
+    if about.get("schema") != SCHEMA:
+        raise InputError(f"{path}: its schema is {about.get('schema')!r}; this version reads {SCHEMA!r}")
+    if about.get("format") not in WRITTEN:
+        raise InputError(f"{path}: its format is {about.get('format')!r}; this version reads ytvis, coco and davis")
+    counts = about.get("counts")
+    names = WRITTEN[about["format"]]
+    if not isinstance(counts, dict) or not all(type(counts.get(name)) is int for name in names):
+        raise InputError(f"{path}: damaged (no counts of {' and '.join(names)})")
+    return about
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A video or picture that annotations refer to."""
+
+    height: int
+    width: int
+    length: int
+
+
+class _Check:
+    """The check of a YouTube-VIS or COCO json, in one pass where its annotations come last."""
+
+    def __init__(
+        self, folder: Path, about: Mapping[str, Any] | None, check: DatasetCheck, tick: Callable[[], None]
+    ) -> None:
+        self.folder = folder
+        self.path = folder / ANNOTATIONS
+        self.is_ours = about is not None
+        self.mode = about.get("frame_files") if about else None
+        self.check = check
+        self.tick = tick
+        self.of_videos = check.format == "ytvis"
+        self.list_name = "videos" if self.of_videos else "images"
+        self.items: dict[int, _Item] = {}
+        self.categories: set[int] = set()
+        self.annotations: set[int] = set()
+        self.used: set[int] = set()
+        self.frames: dict[str, tuple[int, int] | None] = {}
+        self.root: Path | None = folder / "frames" if self.is_ours else None
+        self.inside = os.path.realpath(folder)
+
+    def run(self) -> None:
+        names: set[str] = set()
+        again = False
+        for name, value in read_items(self.path, names):
+            if name == self.list_name:
+                self._item(value)
+            elif name == "categories":
+                self._category(value)
+            elif name == "annotations":
+                # They refer to videos and categories, and can be looked at when these are known.
+                if not {self.list_name, "categories"} <= names:
+                    again = True
+                else:
+                    self._annotation(value)
+        if again:
+            self.annotations.clear()
+            for name, value in read_items(self.path):
+                if name == "annotations":
+                    self._annotation(value)
+        for missing in sorted({self.list_name, "categories", "annotations"} - names):
+            self.check.say(f"{self.path.name}: has no {missing}")
+        if self.is_ours:
+            for number in sorted(set(self.items) - self.used):
+                self.check.say(f"{self._what(number)}: has no annotation")
+
+    def _what(self, number: Any) -> str:
+        return f"{'video' if self.of_videos else 'image'} {number}"
+
+    def _item(self, value: Any) -> None:
+        self.tick()
+        self.check.clips += 1
+        place = f"{self.list_name}[{self.check.clips - 1}]"
+        number = _id_of(value)
+        if number is None or number in self.items:
+            self.check.say(
+                f"{place}: its id {_short(value, 'id')} is "
+                + ("no whole number from 1" if number is None else "there twice")
+            )
+            return
+        what = self._what(number)
+        height, width = value.get("height"), value.get("width")
+        if not (_is_count(height) and _is_count(width)):
+            self.check.say(f"{what}: its size is {_short(value, 'width')}x{_short(value, 'height')}")
+            return
+        files = value.get("file_names") if self.of_videos else [value.get("file_name")]
+        if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
+            self.check.say(f"{what}: has no list of file_names" if self.of_videos else f"{what}: has no file_name")
+            return
+        if self.of_videos and value.get("length") != len(files):
+            self.check.say(f"{what}: its length is {_short(value, 'length')}, it has {len(files)} frames")
+        if len(set(files)) < len(files):
+            self.check.say(f"{what}: has a frame twice")
+        self.items[number] = _Item(height, width, len(files))
+        for file in files:
+            self._frame(what, file, (height, width))
+
+    def _frame(self, what: str, file: str, size: tuple[int, int]) -> None:
+        if not is_inner_path(file):
+            self.check.say(f"{what}: the frame {file[:80]!r} lies outside the dataset folder")
+            return
+        if self.mode == "none":
+            return
+        if self.root is None:
+            self.root = frames_folder(self.path, file)
+        if file not in self.frames:
+            self.frames[file] = self._frame_size(what, file)
+        found = self.frames[file]
+        if found is not None and found != size:
+            self.check.say(f"{what}: the frame {file} is {found[1]}x{found[0]}, stated is {size[1]}x{size[0]}")
+
+    def _frame_size(self, what: str, file: str) -> tuple[int, int] | None:
+        assert self.root is not None  # found by the caller
+        path = self.root / file
+        real = os.path.realpath(path)
+        if self.is_ours and self.mode != "reference" and not real.startswith(self.inside + os.sep):
+            self.check.say(f"{what}: the frame {file} is a link out of the dataset folder")
+            return None
+        if not os.path.isfile(real):
+            self.check.say(f"{what}: the frame {file} is not there")
+            return None
+        try:
+            return image_size(path)
+        except InputError as error:
+            self.check.say(f"{what}: the frame {file} cannot be read ({str(error).partition(': ')[2]})")
+            return None
+
+    def _category(self, value: Any) -> None:
+        number = _id_of(value)
+        if number is None or number in self.categories or not isinstance(value.get("name"), str):
+            self.check.say(f"categories: {_short(value, 'id')} is no category of its own (an id from 1, and a name)")
+            return
+        self.categories.add(number)
+
+    def _annotation(self, value: Any) -> None:
+        self.tick()
+        self.check.instances += 1
+        number = _id_of(value)
+        if number is None or number in self.annotations:
+            place = f"annotations[{self.check.instances - 1}]"
+            self.check.say(
+                f"{place}: its id {_short(value, 'id')} is "
+                + ("no whole number from 1" if number is None else "there twice")
+            )
+            return
+        self.annotations.add(number)
+        what = f"annotation {number}"
+        reference = "video_id" if self.of_videos else "image_id"
+        item = self.items.get(value.get(reference)) if _is_count(value.get(reference)) else None
+        if item is None:
+            self.check.say(f"{what}: its {reference} {_short(value, reference)} is not there")
+            return
+        self.used.add(value[reference])
+        if value.get("category_id") not in self.categories:
+            self.check.say(f"{what}: its category_id {_short(value, 'category_id')} is not there")
+        if value.get("iscrowd") not in (0, 1):
+            self.check.say(f"{what}: its iscrowd is {_short(value, 'iscrowd')}")
+        for problem in self._mask_problems(value, item):
+            self.check.say(f"{what}: {problem}")
+
+    def _mask_problems(self, value: Mapping[str, Any], item: _Item) -> Iterator[str]:
+        size = (item.height, item.width)
+        if not self.of_videos:
+            problem = _mask_problem(value.get("segmentation"), value.get("bbox"), value.get("area"), size)
+            if problem:
+                yield problem
+            return
+        for name, stated in (("height", item.height), ("width", item.width), ("length", item.length)):
+            if value.get(name, stated) != stated:
+                yield f"its {name} is {_short(value, name)}, its video's is {stated}"
+        lists = [value.get(name) for name in ("segmentations", "bboxes", "areas")]
+        if not all(isinstance(items, list) and len(items) == item.length for items in lists):
+            yield f"segmentations, bboxes and areas must each have {item.length} entries, one a frame"
+            return
+        present = 0
+        for frame, (segmentation, box, area) in enumerate(zip(*lists, strict=True)):
+            if segmentation is None and box is None and area is None:
+                continue
+            present += 1
+            if problem := _mask_problem(segmentation, box, area, size):
+                yield f"frame {frame}: {problem}"
+        if present == 0:
+            yield "has no mask in any frame"
+
+
+def _mask_problem(segmentation: Any, box: Any, area: Any, size: tuple[int, int]) -> str | None:
+    """Return what is wrong with one mask, or None."""
+    if not isinstance(segmentation, dict) or set(segmentation) != {"size", "counts"}:
+        return "its segmentation is no run-length code" if segmentation is not None else "its segmentation is missing"
+    if segmentation["size"] != list(size):
+        return f"its mask has the size {str(segmentation['size'])[:40]}, the frame has {list(size)}"
+    counts = segmentation["counts"]
+    try:
+        if isinstance(counts, list):
+            if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
+                return f"its runs do not fill {size[0]}x{size[1]} pixels"
+            code = coco.frPyObjects(segmentation, *size)
+            true_area = sum(counts[1::2])
+        elif isinstance(counts, str):
+            true_area = check_rle({"size": list(size), "counts": counts})
+            code = {"size": list(size), "counts": counts.encode("ascii")}
+        else:
+            return "its runs are neither a text nor a list"
+    except (InputError, ValueError):
+        return f"its runs do not fill {size[0]}x{size[1]} pixels"
+    if true_area == 0:
+        return "its mask is empty; where an object is not in a frame, all three entries are null"
+    if area != true_area:
+        return f"its area is {str(area)[:40]}, its mask has {true_area} pixels"
+    true_box = [float(number) for number in coco.toBbox(code)]
+    if not isinstance(box, list) or box != true_box:
+        return f"its box is {str(box)[:60]}, its mask's is {true_box}"
+    return None
+
+
+def _check_davis(folder: Path, about: Mapping[str, Any], check: DatasetCheck, tick: Callable[[], None]) -> None:
+    listed = folder / "ImageSets" / "2017" / "train.txt"
+    if not listed.is_file():
+        raise InputError(f"{folder}: no DAVIS dataset (it has no ImageSets/2017/train.txt)")
+    for name in listed.read_text(encoding="utf-8").split():
+        check.clips += 1
+        tick()
+        labels, frames = (folder / part / "480p" / name for part in ("Annotations", "JPEGImages"))
+        if not is_inner_path(name) or not labels.is_dir():
+            check.say(f"sequence {name[:80]}: has no annotations")
+            continue
+        pictures = {path.stem: path for path in list_images(labels)[0]}
+        sizes = set()
+        objects: set[int] = set()
+        for path in pictures.values():
+            with Image.open(path) as image:
+                if image.mode != "P":
+                    check.say(f"{name}/{path.name}: is no palette picture")
+                    continue
+                sizes.add((image.height, image.width))
+                objects |= set(np.unique(np.asarray(image)).tolist())
+        check.instances += len(objects - {0, 255})
+        if len(sizes) > 1:
+            check.say(f"sequence {name}: its annotations differ in size")
+        if about.get("frame_files") == "none":
+            continue
+        stems = {path.stem: path for path in list_images(frames)[0]} if frames.is_dir() else {}
+        if set(stems) != set(pictures):
+            check.say(f"sequence {name}: frames and annotations are not the same")
+        for path in stems.values():
+            if (size := image_size(path)) not in sizes:
+                check.say(f"{name}/{path.name}: is {size[1]}x{size[0]}, its annotation is not")
+
+
+def _id_of(value: Any) -> int | None:
+    number = value.get("id") if isinstance(value, dict) else None
+    return number if _is_count(number) else None
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and number >= 1
+
+
+def _short(value: Any, name: str) -> str:
+    inner = value.get(name) if isinstance(value, dict) else value
+    return json.dumps(inner)[:40]

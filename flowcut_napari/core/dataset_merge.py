@@ -1,0 +1,184 @@
+"""Several datasets made one: ids anew, frames side by side, the story of each kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from flowcut_napari.core.dataset_check import ABOUT, WRITTEN, check_dataset, read_about
+from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
+from flowcut_napari.core.files import made_whole
+from flowcut_napari.core.formats.spool import Spool, write_document
+from flowcut_napari.core.formats.ytvis import ANNOTATIONS, CATEGORIES
+from flowcut_napari.core.frame_files import FrameFilesMode, place_file
+from flowcut_napari.core.json_stream import read_items
+
+
+def merge_datasets(
+    sources: Sequence[Path],
+    folder: Path,
+    *,
+    frame_files: FrameFilesMode = "copy",
+    overwrite: bool = False,
+    on_dataset: Callable[[str], None] | None = None,
+) -> dict[str, int]:
+    """Merge datasets of one format that have no video in common; return the counts of the new one.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two, one is no valid dataset of ours, formats differ, or two have a video in common.
+    OutputError
+        If it cannot be written; nothing half-written is left.
+    """
+    if len({source.resolve() for source in sources}) < max(2, len(sources)):
+        raise InputError("merging takes two datasets or more, each once")
+    heads = [_checked(source) for source in sources]
+    form = heads[0]["format"]
+    for source, head in zip(sources, heads, strict=True):
+        if head["format"] != form:
+            raise InputError(f"{source}: is of the format {head['format']}, {sources[0]} of {form}; export both alike")
+        if head["frame_files"] == "none" and frame_files != "none":
+            raise InputError(f"{source}: has no frames; merge with --frame-files none, or export it with frames")
+    with made_whole(folder, ABOUT, overwrite) as part:
+        merge = _Merge(part, form, frame_files)
+        try:
+            for source, head in zip(sources, heads, strict=True):
+                merge.add(source, head)
+                if on_dataset:
+                    on_dataset(source.name)
+            return merge.finish(heads)
+        except OSError as error:
+            if isinstance(error, FlowCutError):
+                raise
+            raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        finally:
+            merge.close()
+
+
+def _checked(source: Path) -> dict[str, Any]:
+    head = read_about(source) if source.is_dir() else None
+    if head is None:
+        raise InputError(f"{source}: no dataset of flowcut curate (it has no {ABOUT})")
+    check = check_dataset(source)
+    if check.count:
+        raise InputError(f"{source}: not valid, {check.count} problem(s), the first: {check.problems[0]}")
+    return head
+
+
+class _Merge:
+    def __init__(self, part: Path, form: str, mode: FrameFilesMode) -> None:
+        self.part = part
+        self.form = form
+        self.mode = mode
+        self.items = Spool(part / ".items")
+        self.annotations = Spool(part / ".annotations")
+        self.videos = Spool(part / ".about")
+        self.names: dict[str, Path] = {}
+        self.sequences: list[str] = []
+        self.stage1 = 0
+        self.stage2 = 0
+
+    def add(self, source: Path, head: dict[str, Any]) -> None:
+        for name, video in read_items(source / ABOUT):
+            if name == "videos":
+                other = self.names.setdefault(video["name"].casefold(), source)
+                if other is not source:
+                    raise InputError(f"{other} and {source} both have the video {video['name']}; leave one out")
+                moved = {"stage1": video["stage1"] + self.stage1, "stage2": video["stage2"] + self.stage2}
+                self.videos.add(_dump({**video, **moved}))
+        self.stage1 += len(head["stage1"])
+        self.stage2 += len(head["stage2"])
+        if self.form == "davis":
+            self._add_sequences(source)
+        else:
+            self._add_json(source)
+
+    def _add_json(self, source: Path) -> None:
+        items_name, reference = ("videos", "video_id") if self.form == "ytvis" else ("images", "image_id")
+        numbers: dict[int, int] = {}
+        files: set[str] = set()
+        for name, item in read_items(source / ANNOTATIONS):
+            if name == items_name:
+                numbers[item["id"]] = self.items.count + 1
+                self.items.add(_dump({**item, "id": self.items.count + 1}))
+                files.update(item["file_names"] if self.form == "ytvis" else [item["file_name"]])
+            elif name == "annotations":
+                number = {"id": self.annotations.count + 1, reference: numbers[item[reference]]}
+                self.annotations.add(_dump({**item, **number}))
+        self._place(source, [PurePosixPath("frames", file) for file in sorted(files)])
+
+    def _add_sequences(self, source: Path) -> None:
+        names = (source / "ImageSets" / "2017" / "train.txt").read_text(encoding="utf-8").split()
+        for name in names:
+            shutil.copytree(source / "Annotations" / "480p" / name, self.part / "Annotations" / "480p" / name)
+            folder = source / "JPEGImages" / "480p" / name
+            if folder.is_dir():
+                self._place(
+                    source, [PurePosixPath(file.relative_to(source).as_posix()) for file in sorted(folder.iterdir())]
+                )
+        self.sequences += names
+
+    def _place(self, source: Path, files: Sequence[PurePosixPath]) -> None:
+        if self.mode == "none":
+            return
+        for folder in {file.parent for file in files}:
+            (self.part / folder).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            place_file(source / file, self.part / file, self.mode)
+
+    def finish(self, heads: Sequence[dict[str, Any]]) -> dict[str, int]:
+        if self.form == "davis":
+            listed = self.part / "ImageSets" / "2017" / "train.txt"
+            listed.parent.mkdir(parents=True)
+            listed.write_text("".join(f"{name}\n" for name in self.sequences), encoding="utf-8")
+        else:
+            parts: dict[str, str | Spool] = {
+                "info": "{}",
+                "licenses": "[]",
+                "videos" if self.form == "ytvis" else "images": self.items,
+                "categories": CATEGORIES,
+                "annotations": self.annotations,
+            }
+            write_document(self.part / ANNOTATIONS, parts)
+        counts: Counter[str] = Counter()
+        for head in heads:
+            counts.update(head["counts"])
+        about = {
+            **{name: heads[0][name] for name in ("schema", "format")},
+            "frame_files": self.mode,
+            "flowcut_napari": heads[0]["flowcut_napari"],
+            "counts": dict(counts),
+            "stage2": [item for head in heads for item in head["stage2"]],
+            "yield": _sum([head["yield"] for head in heads]),
+            "failed": [item for head in heads for item in head["failed"]],
+            "stage1": [item for head in heads for item in head["stage1"]],
+        }
+        head_parts: dict[str, str | Spool] = {name: _dump(value) for name, value in about.items()}
+        write_document(self.part / ABOUT, {**head_parts, "videos": self.videos})
+        return {name: counts[name] for name in ("videos", *WRITTEN[self.form])}
+
+    def close(self) -> None:
+        for spool in (self.items, self.annotations, self.videos):
+            spool.close()
+            spool.path.unlink(missing_ok=True)
+
+
+def _sum(yields: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Add up yields as they stand in ``dataset.json``: numbers, and dictionaries of numbers, by gap."""
+    total: dict[str, Any] = {}
+    for item in yields:
+        for name, value in item.items():
+            if isinstance(value, dict):
+                total[name] = _sum([total.get(name, {}), value])
+            else:
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

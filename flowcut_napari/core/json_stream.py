@@ -1,0 +1,125 @@
+"""Reading JSON files that are larger than memory should hold: the items of the arrays in a document, one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from flowcut_napari.core.errors import InputError
+
+_CHUNK = 1 << 20
+_LONGEST_WORD = 64
+_SPACE = " \t\r\n"
+
+
+def read_items(path: Path, names: set[str] | None = None) -> Iterator[tuple[str, Any]]:
+    """Read a JSON object, and give what is in it as (name, value); of an array each item by itself, with its name.
+
+    An empty array gives nothing; `names`, if given, gets the name of everything that is there.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no JSON object, ends too early, goes on after its end, or has a name twice.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            yield from _Reader(stream).items(set() if names is None else names)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+class _Reader:
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._decoder = json.JSONDecoder(parse_constant=_refuse)
+        self._text = ""
+        self._place = 0
+        self._ended = False
+
+    def items(self, names: set[str]) -> Iterator[tuple[str, Any]]:
+        self._expect("{")
+        while self._peek() != "}":
+            name = self._value()
+            if not isinstance(name, str) or name in names:
+                raise ValueError(
+                    f"the name {str(name)[:40]!r} " + ("stands there twice" if name in names else "is no text")
+                )
+            names.add(name)
+            self._expect(":")
+            if self._peek() == "[":
+                for item in self._array():
+                    yield name, item
+            else:
+                yield name, self._value()
+            self._comma_or("}")
+        self._place += 1
+        if self._peek():
+            raise ValueError("it goes on after its end")
+
+    def _array(self) -> Iterator[Any]:
+        self._expect("[")
+        while self._peek() != "]":
+            yield self._value()
+            self._comma_or("]")
+        self._place += 1
+
+    def _comma_or(self, end: str) -> None:
+        if self._peek() == ",":
+            self._place += 1
+            if self._peek() != end:
+                return
+            raise ValueError(f"a comma before {end}")
+        if self._peek() != end:
+            raise ValueError(
+                f"{self._peek()!r} where a comma or {end} belongs" if self._peek() else "it ends too early"
+            )
+
+    def _value(self) -> Any:
+        self._peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._place)
+            except json.JSONDecodeError as error:
+                # Only what stands at the end of the piece, or a long text, may be whole with the next.
+                far = len(self._text) - error.pos > _LONGEST_WORD and not error.msg.startswith("Unterminated string")
+                if far or not self._more():
+                    raise
+                continue
+            # A number at the very end may go on in the next piece.
+            if end < len(self._text) or not self._more():
+                self._place = end
+                return value
+
+    def _expect(self, sign: str) -> None:
+        if self._peek() != sign:
+            raise ValueError(f"{self._peek()!r} where {sign} belongs" if self._peek() else "it ends too early")
+        self._place += 1
+
+    def _peek(self) -> str:
+        """Return the next sign that is no space, or nothing at the end."""
+        while True:
+            while self._place < len(self._text) and self._text[self._place] in _SPACE:
+                self._place += 1
+            if self._place < len(self._text):
+                return self._text[self._place]
+            if not self._more():
+                return ""
+
+    def _more(self) -> bool:
+        if self._ended:
+            return False
+        # Twice as much each time an item does not fit, so that a huge one is not looked through again and again.
+        piece = self._stream.read(max(_CHUNK, len(self._text) - self._place))
+        self._ended = not piece
+        self._text = self._text[self._place :] + piece
+        self._place = 0
+        return not self._ended
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
