@@ -87,7 +87,7 @@ def masks(
     workers: Workers = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="keep features and flow on disk")] = True,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="also replace files that hold decisions or masks made by hand")
+        bool, typer.Option("--overwrite", help="give up decisions and masks made by hand, replace damaged files")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -107,6 +107,119 @@ def masks(
             as_json=as_json,
         )
     )
+
+
+@app.command()
+@with_settings
+def batch(
+    roots: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ROOT...", help="a folder of videos or of folders of images, a DAVIS root, a YouTube-VIS json"
+        ),
+    ],
+    out: Out,
+    settings: Settings,
+    frames: Annotated[
+        str | None, typer.Option(help="frames that get masks, START:STOP:STEP, blanks allowed", show_default=False)
+    ] = None,
+    workers: Workers = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="address or scheduler file of a Dask cluster to use instead of --workers", metavar="ADDRESS"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="leave files that are whole and were made with these parameters")
+    ] = False,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="keep features and flow on disk")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="give up decisions and masks made by hand, replace damaged files")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Stage 1 for a whole dataset: one task a video, on this machine's cores or a Dask cluster."""
+    from flowcut_napari.commands.batch import batch_videos
+
+    raise typer.Exit(
+        batch_videos(
+            roots,
+            out,
+            settings,
+            frames=frames,
+            workers=workers,
+            scheduler=scheduler,
+            resume=resume,
+            overwrite=overwrite,
+            use_cache=cache,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def curate(
+    masks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="OUT...", help="folders of masks, or NAME.masks.json; datasets with --merge"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", parser=_folder, help="folder for the dataset", metavar="DATASET"),
+    ] = None,
+    gaps: Annotated[str, typer.Option(help="frames from one frame of a clip to the next")] = "1,2,3,4",
+    iou: Annotated[float, typer.Option(help="instances match above this IoU of their masks")] = 0.5,
+    method: Annotated[str, typer.Option(help="matching: argmax (Algorithm 1) or hungarian")] = "argmax",
+    form: Annotated[str, typer.Option("--format", help="ytvis, coco or davis")] = "ytvis",
+    clip_length: Annotated[
+        str | None,
+        typer.Option(
+            help="frames of a clip, or all: 2 are matched pairs, more come of tracklets", show_default="2, davis all"
+        ),
+    ] = None,
+    only_accepted: Annotated[
+        bool, typer.Option("--only-accepted", help="leave out what nobody accepted, not only what was rejected")
+    ] = False,
+    frame_files: Annotated[
+        str, typer.Option(help="copy, link (hard links), reference (symbolic links) or none (annotations alone)")
+    ] = "copy",
+    videos: Annotated[
+        list[str] | None,
+        typer.Option(help="where videos are now that are not where their masks say; may be repeated", metavar="ROOT"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="a dataset each for shares of the videos, such as train=0.9,val=0.1")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a dataset that is there")] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="make one dataset of several")] = False,
+    check: Annotated[
+        Path | None, typer.Option(help="check a dataset instead, strictly", metavar="DATASET", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Stage 2: match masks over time and export the clips as a dataset."""
+    from flowcut_napari.commands import curate as command
+
+    if check is not None:
+        if masks or out or merge:
+            raise InputError("--check DATASET looks at one dataset and makes none; leave OUT, -o and --merge away")
+        raise typer.Exit(command.check(check, as_json=as_json))
+    if not masks or out is None:
+        raise InputError("give folders of masks and -o DATASET (see --help)")
+    if merge:
+        code = command.merge(masks, out, frame_files=frame_files, overwrite=overwrite, as_json=as_json)
+        raise typer.Exit(code)
+    plan = command.make_plan(
+        gaps=gaps,
+        iou=iou,
+        method=method,
+        form=form,
+        clip_length=clip_length,
+        only_accepted=only_accepted,
+        frame_files=frame_files,
+        videos=videos or [],
+        overwrite=overwrite,
+    )
+    raise typer.Exit(command.curate_videos(masks, out, plan, split=split, as_json=as_json))
 
 
 @app.command()

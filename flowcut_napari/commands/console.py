@@ -46,21 +46,25 @@ def print_json(document: Any) -> None:
 
 
 class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Any) -> Text:
         # Frames come in bursts, one from each worker: only the mean since the start says anything.
         if not task.completed or not task.elapsed:
             return Text("")
-        return Text(f"{task.completed / task.elapsed:.2f} frames/s", style="cyan")
+        return Text(f"{task.completed / task.elapsed:.2f} {self._unit}", style="cyan")
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Show a progress bar on stderr if it is a terminal."""
+def progress_bar(unit: str = "frames/s") -> Iterator[Progress]:
+    """Show a progress bar on stderr if it is a terminal; `unit` is that of its speed."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Speed(),
+        _Speed(unit),
         TimeRemainingColumn(),
         console=stderr,
         transient=True,

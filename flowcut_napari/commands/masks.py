@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import traceback
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from flowcut_napari.commands import console
-from flowcut_napari.commands.options import Settings, choose_frames, parse_frames
+from flowcut_napari.commands.options import Settings, parse_frames
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import check_writable
 from flowcut_napari.core.preview import contact_sheet, save_overlays
 from flowcut_napari.core.run import Segmenter
-from flowcut_napari.core.store import VideoMasks, load_masks, masks_path, save_masks
-from flowcut_napari.core.video import Video, VideoEntry, find_videos
+from flowcut_napari.core.store import VideoMasks
+from flowcut_napari.core.video import Video, VideoEntry, find_videos, refuse_same_names
+from flowcut_napari.core.video_job import MasksJob
 from flowcut_napari.core.workers import default_workers
 
 
@@ -59,9 +59,9 @@ def run_masks(
 ) -> int:
     """Make and save the pseudo-masks of all videos at the addresses; return the exit code."""
     outcome = Outcome()
-    chosen = parse_frames(frames)
+    job = MasksJob(out, parse_frames(frames), overwrite=overwrite)
     entries = _find_all(addresses, outcome)
-    _refuse_same_names(entries)
+    refuse_same_names(entries)
     if entries:
         check_writable(out)
         cache = ArrayCache() if use_cache else None
@@ -74,18 +74,14 @@ def run_masks(
             for text in segmenter.notices:
                 console.note(text)
             for entry in entries:
-                path = masks_path(out, entry.name)
                 try:
-                    _protect_hand_work(path, overwrite)
-                    video = entry.open()
-                    masks = _segment(segmenter, video, chosen, progress)
-                    save_masks(masks, path)
+                    video, masks = _make(segmenter, entry, job, progress)
                     if preview:
                         _save_preview(video, masks, out)
                 except FlowCutError as error:
                     outcome.fail(entry.name, error)
                     continue
-                outcome.done.append(_summary(masks, path))
+                outcome.done.append(_summary(masks, job.path(entry)))
                 if not (as_json or quiet):
                     console.result(_line(outcome.done[-1]))
     if as_json:
@@ -107,42 +103,22 @@ def _find_all(addresses: list[str], outcome: Outcome) -> list[VideoEntry]:
     return entries
 
 
-def _refuse_same_names(entries: list[VideoEntry]) -> None:
-    """Refuse videos whose results would overwrite each other, also where file names ignore case."""
-    seen: dict[str, VideoEntry] = {}
-    for entry in entries:
-        other = seen.setdefault(unicodedata.normalize("NFC", entry.name).casefold(), entry)
-        if other is entry:
-            continue
-        if other.place == entry.place:
-            raise InputError(f"{entry.place} is given twice")
-        raise InputError(
-            f"{other.place} and {entry.place} would both write {entry.name}; run them into different folders"
-        )
+def _make(segmenter: Segmenter, entry: VideoEntry, job: MasksJob, progress: Progress) -> tuple[Video, VideoMasks]:
+    tasks: list[TaskID] = []
 
+    def start(video: Video, count: int) -> None:
+        for text in segmenter.video_notes(video):
+            console.note(text)
+        tasks.append(progress.add_task(video.name, total=count))
 
-def _protect_hand_work(path: Path, overwrite: bool) -> None:
-    """Refuse to overwrite what a person decided or drew, or what cannot be read to find out."""
-    if overwrite or not path.exists():
-        return
-    way_out = "give another -o, or --overwrite to replace it"
     try:
-        masks = load_masks(path)
-    except InputError as error:
-        raise InputError(f"{error}; {way_out}") from None
-    if masks.has_hand_work():
-        raise InputError(f"{path}: holds decisions or masks made by hand; {way_out}")
-
-
-def _segment(segmenter: Segmenter, video: Video, chosen: slice, progress: Progress) -> VideoMasks:
-    for text in segmenter.video_notes(video):
-        console.note(text)
-    indices = choose_frames(chosen, video)
-    task = progress.add_task(video.name, total=len(indices))
-    try:
-        return segmenter.segment(video, indices, lambda _: progress.advance(task))
+        done = job.make(segmenter, entry, start, lambda _: progress.advance(tasks[0]))
     finally:
-        progress.remove_task(task)
+        for task in tasks:
+            progress.remove_task(task)
+    for text in done.notes:
+        console.note(text)
+    return done.video, done.masks
 
 
 def _save_preview(video: Video, masks: VideoMasks, out: Path) -> None:
@@ -163,6 +139,7 @@ def _summary(masks: VideoMasks, path: Path) -> dict[str, Any]:
         "frames": len(masks.frames),
         "frames_with_masks": sum(bool(frame.instances) for frame in masks.frames),
         "instances": sum(len(frame.instances) for frame in masks.frames),
+        "stale": len(masks.decisions.stale),
         "seconds": masks.provenance["seconds"],
         "notes": masks.provenance["notes"],
     }

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import typer
 from pydantic import ValidationError
@@ -16,9 +16,6 @@ from pydantic import ValidationError
 from flowcut_napari.core.cache import expand_home
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.parameters import CutParameters, FlowName, PresetName, one_line
-
-if TYPE_CHECKING:
-    from flowcut_napari.core.video import Video
 
 _METHOD = "Method"
 _MODELS = "Models and machine"
@@ -173,18 +170,3 @@ def parse_frames(text: str | None) -> slice:
     except ValueError:
         raise InputError(f"--frames {text}: give START:STOP:STEP, blanks allowed, such as 0::10") from None
     return slice(*numbers)
-
-
-def choose_frames(chosen: slice, video: Video) -> list[int]:
-    """Return the indices that a slice selects of a video, rising.
-
-    Raises
-    ------
-    InputError
-        If it selects nothing.
-    """
-    indices = sorted(range(len(video))[chosen])
-    if not indices:
-        text = ":".join("" if part is None else str(part) for part in (chosen.start, chosen.stop, chosen.step))
-        raise InputError(f"--frames {text}: selects none of the {len(video)} frames of {video.name}")
-    return indices

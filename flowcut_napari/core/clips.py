@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from flowcut_napari.core.decisions import Join, Key, Relabel, Split, TrackletVerdict, Verdict
 from flowcut_napari.core.errors import InputError
@@ -64,6 +65,17 @@ class Yield:
     masks: int = 0
     dropped_clips: Counter[str] = field(default_factory=Counter)
     dropped_masks: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as they stand in JSON."""
+        return {
+            "candidates": self.candidates,
+            "clips": self.clips,
+            "instances": self.instances,
+            "masks": self.masks,
+            "dropped_clips": dict(sorted(self.dropped_clips.items())),
+            "dropped_masks": dict(sorted(self.dropped_masks.items())),
+        }
 
     def add(self, other: Yield) -> None:
         """Add the figures of another gap or video."""

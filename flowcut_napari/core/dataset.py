@@ -12,13 +12,13 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import flowcut_napari
 from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video
-from flowcut_napari.core.dataset_check import ABOUT, SCHEMA, WRITTEN
+from flowcut_napari.core.dataset_check import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN
 from flowcut_napari.core.decisions import describe_stale
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
@@ -82,8 +82,12 @@ class ExportReport:
     ----------
     folder : Path
         The dataset.
+    plan : ExportPlan
+        How it was made.
     yields : dict of int to Yield
         Over all videos, by gap.
+    per_video : dict of str to dict of int to Yield
+        By video and gap.
     videos : int
         Videos with a clip.
     empty : list of str
@@ -95,7 +99,9 @@ class ExportReport:
     """
 
     folder: Path
+    plan: ExportPlan
     yields: dict[int, Yield] = field(default_factory=dict)
+    per_video: dict[str, dict[int, Yield]] = field(default_factory=dict)
     videos: int = 0
     empty: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -163,7 +169,7 @@ def export_dataset(
     OutputError
         If it cannot be written; nothing half-written is left.
     """
-    report = ExportReport(folder)
+    report = ExportReport(folder, plan)
     with made_whole(folder, ABOUT, plan.overwrite) as part:
         about = _About(part, plan)
         writer = _WRITERS[plan.format](part)
@@ -183,6 +189,25 @@ def export_dataset(
             writer.close()
             about.close()
     return report
+
+
+def export_splits(
+    files: Sequence[Path],
+    folder: Path,
+    plan: ExportPlan,
+    shares: Mapping[str, float],
+    on_video: Callable[[str], None] | None = None,
+) -> dict[str, ExportReport]:
+    """Make a dataset for each split, ``FOLDER/SPLIT``, all of them or none; see `export_dataset`, `split_by_video`."""
+    by_name = {_name_of(file): file for file in files}
+    splits = split_by_video(by_name, shares)
+    reports = {}
+    with made_whole(folder, ABOUT, plan.overwrite) as part:
+        for split, names in splits.items():
+            report = export_dataset([by_name[name] for name in names], part / split, plan, on_video)
+            reports[split] = replace(report, folder=folder / split)
+        (part / ABOUT).write_text(_dump({"schema": SPLITS_SCHEMA, "splits": splits}) + "\n", encoding="utf-8")
+    return reports
 
 
 def split_by_video(names: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
@@ -238,6 +263,7 @@ def _export_video(file: Path, writer: _Writer, about: _About, plan: ExportPlan, 
             f"{name}: {describe_stale(masks.decisions.stale)} of an earlier run without effect, because the masks "
             "were made anew with other parameters"
         )
+    report.per_video[name] = curated.yields
     for gap, figures in curated.yields.items():
         report.yields.setdefault(gap, Yield()).add(figures)
     if curated.clips:
@@ -340,17 +366,7 @@ def _hand_work(masks: VideoMasks) -> dict[str, Any]:
 
 
 def _yields(yields: Mapping[int, Yield]) -> dict[str, Any]:
-    return {
-        str(gap): {
-            "candidates": figures.candidates,
-            "clips": figures.clips,
-            "instances": figures.instances,
-            "masks": figures.masks,
-            "dropped_clips": dict(sorted(figures.dropped_clips.items())),
-            "dropped_masks": dict(sorted(figures.dropped_masks.items())),
-        }
-        for gap, figures in sorted(yields.items())
-    }
+    return {str(gap): figures.to_json() for gap, figures in sorted(yields.items())}
 
 
 def _lasting(provenance: Mapping[str, Any]) -> dict[str, Any]:

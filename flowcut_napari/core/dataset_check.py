@@ -21,6 +21,8 @@ from flowcut_napari.core.masks import check_rle
 from flowcut_napari.core.video import frames_folder, is_inner_path
 
 SCHEMA = "flowcut.dataset/1"
+# Of a folder whose datasets are the parts of a split.
+SPLITS_SCHEMA = "flowcut.splits/1"
 ABOUT = "dataset.json"
 # What each format counts, its pictures or sequences of them and what is in them.
 WRITTEN = {"ytvis": ("clips", "instances"), "coco": ("images", "annotations"), "davis": ("sequences", "objects")}
@@ -108,6 +110,11 @@ def read_about(folder: Path) -> dict[str, Any] | None:
             about[name].append(value)
         elif name != "videos":
             about[name] = value
+    if about.get("schema") == SPLITS_SCHEMA:
+        names = ", ".join(str(path / ABOUT) for path in sorted(folder.iterdir()) if path.is_dir())
+        raise InputError(
+            f"{folder}: is split into several datasets; give one of them: {names.replace(f'/{ABOUT}', '')}"
+        )
     if about.get("schema") != SCHEMA:
         raise InputError(f"{path}: its schema is {about.get('schema')!r}; this version reads {SCHEMA!r}")
     if about.get("format") not in WRITTEN:

@@ -56,6 +56,8 @@ class Segmenter:
         Processes; 1 works in this one. With more, a script needs the usual ``if __name__ == "__main__":``.
     cache : ArrayCache, optional
         Where features and flow are kept.
+    timed : bool
+        Whether provenance says when and how long; without it, the same input gives the same bytes.
 
     Raises
     ------
@@ -71,8 +73,10 @@ class Segmenter:
         device: str = "auto",
         workers: int = 1,
         cache: ArrayCache | None = None,
+        timed: bool = True,
     ) -> None:
         self.workers = max(1, workers)
+        self._timed = timed
         self.notices: list[str] = []
         if cache is not None and (trouble := cache.check()):
             self.notices.append(trouble)
@@ -130,7 +134,8 @@ class Segmenter:
             # The grids of all cuts of a long video are many times its masks, and cheap to have again.
             frames.append(replace(frame, cuts=()))
         provenance = {**self.plan.provenance(), "notes": [*self.notices, *self.video_notes(video)]}
-        provenance |= _time_stamp(time.perf_counter() - started, self._epoch)
+        seconds = time.perf_counter() - started
+        provenance |= _time_stamp(seconds, self._epoch) if self._timed else {"created": None, "seconds": None}
         files = {frame.index: file for frame in frames if (file := video.frame_file(frame.index)) is not None}
         return VideoMasks(VideoRecord.of(video), self.plan.parameters, provenance, tuple(frames), files)
 

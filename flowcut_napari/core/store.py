@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -75,13 +76,8 @@ class VideoMasks:
 
     @cached_property
     def basis(self) -> str:
-        """A short hash of what decides how the masks come out: the video, the parameters, the models."""
-        made_with = {
-            "video": self.video.fingerprint,
-            "parameters": self.parameters.model_dump(),
-            "models": [self.provenance.get(name) for name in ("features", "flow", "crf")],
-        }
-        return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:32]
+        """A short hash of what decides how the masks come out; see `masks_basis`."""
+        return masks_basis(self.video.fingerprint, self.parameters, self.provenance)
 
     def decide(self, *decisions: Decision) -> VideoMasks:
         """Return the masks with further decisions.
@@ -150,6 +146,16 @@ class VideoMasks:
             if number not in present[frame]:
                 return f"instance {number} in frame {frame}"
         return None
+
+
+def masks_basis(fingerprint: str, parameters: CutParameters, provenance: Mapping[str, Any]) -> str:
+    """Return a short hash of what decides how masks come out: the video, the parameters, the models."""
+    made_with = {
+        "video": fingerprint,
+        "parameters": parameters.model_dump(),
+        "models": [provenance.get(name) for name in ("features", "flow", "crf")],
+    }
+    return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def masks_path(folder: Path, name: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -103,6 +104,63 @@ def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
     if wanted is not None:
         raise InputError(f"{path}: one video, so it has no video {wanted!r} inside")
     return [VideoEntry(safe_name(path.stem), str(path), partial(VideoFile, path))]
+
+
+def find_videos_below(root: str | os.PathLike[str]) -> tuple[list[VideoEntry], list[str]]:
+    """Find all videos of a dataset: what `find_videos` takes, or a folder of folders of images and of video files.
+
+    Returns
+    -------
+    (list of VideoEntry, list of str)
+        In natural order of their names, and what was passed over, a line each.
+
+    Raises
+    ------
+    InputError
+        If there is no video, or two have one name.
+    """
+    path = Path(root)
+    if not path.is_dir() or (path / "JPEGImages").is_dir() or list_images(path)[0]:
+        return refuse_same_names(find_videos(root)), []
+    entries: list[VideoEntry] = []
+    others: list[str] = []
+    try:
+        for inner in sorted(path.iterdir(), key=lambda inner: natural_key(inner.name)):
+            if inner.name.startswith("."):
+                continue
+            is_video = inner.is_file() and inner.suffix.lower() in VIDEO_SUFFIXES
+            if is_video or (inner.is_dir() and list_images(inner)[0]):
+                entries += find_videos(inner)
+            else:
+                others.append(inner.name)
+    except OSError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{error.filename or path}: cannot be looked into ({error.strerror or error})") from None
+    if not entries:
+        raise InputError(f"{path}: no videos here: no video file, and no folder with images in it")
+    return refuse_same_names(entries), [f"passed over {len(others)} without frames: {_some(others)}"] if others else []
+
+
+def refuse_same_names(entries: list[VideoEntry]) -> list[VideoEntry]:
+    """Return the entries as they are, if results of none would overwrite another's, also where names ignore case.
+
+    Raises
+    ------
+    InputError
+        Else.
+    """
+    seen: dict[str, VideoEntry] = {}
+    for entry in entries:
+        other = seen.setdefault(unicodedata.normalize("NFC", entry.name).casefold(), entry)
+        if other is entry:
+            continue
+        if other.place == entry.place:
+            raise InputError(f"{entry.place} is given twice")
+        raise InputError(
+            f"{other.place} and {entry.place} would both write {entry.name}; run them into different folders"
+        )
+    return entries
 
 
 def _folder_video(path: Path) -> ImageSequence:
