@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowcut_napari.core.decisions import describe_stale
@@ -44,7 +44,7 @@ class MasksJob:
     """
 
     out: Path
-    frames: slice = slice(None)
+    frames: slice = field(default_factory=lambda: slice(None))
     overwrite: bool = False
     resume: bool = False
 
