@@ -111,10 +111,8 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         elif name != "videos":
             about[name] = value
     if about.get("schema") == SPLITS_SCHEMA:
-        names = ", ".join(str(path / ABOUT) for path in sorted(folder.iterdir()) if path.is_dir())
-        raise InputError(
-            f"{folder}: is split into several datasets; give one of them: {names.replace(f'/{ABOUT}', '')}"
-        )
+        parts = ", ".join(str(part) for part in sorted(folder.iterdir()) if part.is_dir())
+        raise InputError(f"{folder}: is split into several datasets; give one of them: {parts}")
     if about.get("schema") != SCHEMA:
         raise InputError(f"{path}: its schema is {about.get('schema')!r}; this version reads {SCHEMA!r}")
     if about.get("format") not in WRITTEN:

@@ -14,6 +14,8 @@ from command_line import CHEAP, Result, _Forkserver, written
 from conftest import write_frames
 from PIL import Image
 
+from flowcut_napari.core import load_masks
+
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nope/out", "/dev/null/out", "x" * 300])
 def test_an_output_folder_that_cannot_be_is_refused_before_anything_is_read(
@@ -103,20 +105,34 @@ def decided(cheap: Callable[..., Result], out: Path, clip: Path) -> Path:
     assert cheap(clip).code == 0
     path = out / "clip.masks.json"
     content = json.loads(path.read_text())
-    content["decisions"] = {"0": {"1": "accepted"}}
+    basis = load_masks(path).basis
+    verdict = {"kind": "instance", "instance": [0, 1], "verdict": "reject", "by": "me", "at": ""}
+    content["decisions"] = {"basis": basis, "made": [verdict], "stale": []}
     path.write_text(json.dumps(content))
     return path
 
 
-def test_decisions_are_not_overwritten_unless_told_to(
+def test_decisions_survive_a_run_with_the_same_parameters_unless_told_otherwise(
     cheap: Callable[..., Result], decided: Path, out: Path, clip: Path
 ) -> None:
-    before = decided.read_bytes()
-    cheap(clip).fails_with(str(decided), "by hand", "--overwrite")
-    assert decided.read_bytes() == before
+    before = json.loads(decided.read_text())["decisions"]
+    cheap(clip).succeeds_silently()
+    assert json.loads(decided.read_text())["decisions"] == before
     assert written(out) == ["clip.masks.json"]
     assert cheap(clip, "--overwrite").code == 0
     assert json.loads(decided.read_text())["decisions"] == {}
+
+
+def test_decisions_are_stale_after_a_run_with_other_parameters_and_hold_again_after_the_first(
+    cheap: Callable[..., Result], decided: Path, clip: Path
+) -> None:
+    before = json.loads(decided.read_text())["decisions"]
+    cheap(clip, "--tau", "0.4").succeeds_with_note("clip.masks.json", "1 decision", "stale")
+    after = json.loads(decided.read_text())["decisions"]
+    assert after["made"] == []
+    assert after["stale"] == [{"basis": before["basis"], **before["made"][0]}]
+    cheap(clip).succeeds_silently()
+    assert json.loads(decided.read_text())["decisions"] == before
 
 
 @pytest.mark.parametrize("origin", ["edited", "drawn"])
@@ -127,9 +143,11 @@ def test_masks_made_by_hand_are_not_overwritten(
     content["decisions"] = {}
     content["frames"][1]["instances"][0]["origin"] = origin
     decided.write_text(json.dumps(content))
-    before = decided.read_bytes()
-    cheap(clip).fails_with(str(decided), "by hand", "--overwrite")
-    assert decided.read_bytes() == before
+    made = content["frames"][1]["instances"][0]
+    cheap(clip).succeeds_silently()
+    assert json.loads(decided.read_text())["frames"][1]["instances"][0] == made
+    cheap(clip, "--tau", "0.4").succeeds_with_note("1 mask made by hand", "stale")
+    assert json.loads(decided.read_text())["decisions"]["stale"][0]["instance"] == made
 
 
 @pytest.mark.parametrize(

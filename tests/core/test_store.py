@@ -17,6 +17,7 @@ from flowcut_napari.core import (
     save_masks,
     segment_video,
 )
+from flowcut_napari.core.decisions import ClipVerdict
 from flowcut_napari.core.files import check_writable, write_atomically
 from flowcut_napari.core.store import SCHEMA, VideoMasks
 
@@ -93,7 +94,7 @@ def test_files_that_are_not_known_are_refused_in_one_line(tmp_path: Path, conten
 
 def test_hand_work_is_noticed(masks: VideoMasks) -> None:
     assert not masks.has_hand_work()
-    assert replace(masks, decisions={"clips": {"0-4": "reject"}}).has_hand_work()
+    assert masks.decide(ClipVerdict((0, 4), "reject")).has_hand_work()
     frame = next(frame for frame in masks.frames if frame.instances)
     drawn = replace(frame, instances=(replace(frame.instances[0], origin="drawn"),))
     assert replace(masks, frames=(drawn,)).has_hand_work()
