@@ -204,7 +204,10 @@ def export_splits(
     reports = {}
     with made_whole(folder, ABOUT, plan.overwrite) as part:
         for split, names in splits.items():
-            report = export_dataset([by_name[name] for name in names], part / split, plan, on_video)
+            try:
+                report = export_dataset([by_name[name] for name in names], part / split, plan, on_video)
+            except InputError as error:
+                raise InputError(f"split {split}: {error}") from None
             reports[split] = replace(report, folder=folder / split)
         (part / ABOUT).write_text(_dump({"schema": SPLITS_SCHEMA, "splits": splits}) + "\n", encoding="utf-8")
     return reports

@@ -90,8 +90,8 @@ class _Reader:
                 if far or not self._more():
                     raise
                 continue
-            # A number at the very end may go on in the next piece.
-            if end < len(self._text) or not self._more():
+            # A number near the end may go on in the next piece: 0 in ``0.5``.
+            if len(self._text) - end > _LONGEST_WORD or not self._more():
                 self._place = end
                 return value
 

@@ -2,9 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
 
 from flowcut_napari.core import InputError
-from flowcut_napari.core.masks import decode_rle, encode_rle, mask_iou, rle_area, rle_box, rle_iou_matrix
+from flowcut_napari.core.masks import (
+    _runs,
+    check_rle,
+    decode_rle,
+    encode_rle,
+    mask_iou,
+    rle_area,
+    rle_box,
+    rle_iou_matrix,
+)
 
 
 def test_masks_survive_encoding(random: np.random.Generator) -> None:
@@ -45,3 +58,31 @@ def test_runs_that_stop_short_are_refused() -> None:
 def test_damaged_encodings_are_refused(broken: dict[str, object]) -> None:
     with pytest.raises(InputError):
         decode_rle(broken)  # type: ignore[arg-type]
+
+
+@settings(max_examples=100, deadline=None)
+@given(mask=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_the_runs_of_a_mask_are_read_as_pycocotools_writes_them(mask: np.ndarray) -> None:
+    assert check_rle(encode_rle(mask)) == mask.sum()
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff(np.concatenate(([0], changes, [flat.size])))
+    expected = ([0] if flat[0] else []) + runs.tolist()
+    assert _runs(encode_rle(mask)["counts"]).tolist() == expected
+
+
+def test_runs_of_large_pictures_are_read() -> None:
+    mask = np.zeros((2160, 3840), bool)
+    mask[5:2000, 7:3000] = True
+    assert check_rle(encode_rle(mask)) == mask.sum()
+
+
+@settings(max_examples=200, deadline=None)
+@given(counts=st.text(st.characters(min_codepoint=30, max_codepoint=130), max_size=12))
+def test_runs_that_do_not_fill_the_mask_are_refused_and_never_read_memory(counts: str) -> None:
+    try:
+        area = check_rle({"size": [6, 7], "counts": counts})
+    except (InputError, UnicodeEncodeError):
+        return
+    decoded = coco.decode({"size": [6, 7], "counts": counts.encode()})
+    assert decoded.sum() == area
