@@ -91,8 +91,9 @@ class _Reader:
                     raise
                 continue
             # A number near the end may go on in the next piece: 0 in ``0.5``.
+            length = end - self._place
             if len(self._text) - end > _LONGEST_WORD or not self._more():
-                self._place = end
+                self._place += length
                 return value
 
     def _expect(self, sign: str) -> None:
