@@ -20,7 +20,7 @@ demo: $(VENV)/.base
 test: test-core test-gui
 
 test-core: $(VENV)/.full
-	$(BIN)/pytest -m "not gui" --ignore=tests/gui
+	$(BIN)/pytest -m "not gui and not slow" --ignore=tests/gui
 
 test-gui: $(VENV)/.full system-deps
 	env -u QT_QPA_PLATFORM timeout 900 tests/gui/with-display.sh $(BIN)/pytest -m gui tests/gui
@@ -36,8 +36,10 @@ format: $(VENV)/.full
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.base
+# The stages one by one, then memory and scale; the largest takes some minutes and 3 GB of disk.
+bench: $(VENV)/.full
 	$(BIN)/flowcut bench --preset handmade
+	$(BIN)/pytest -q -m benchmark tests/benchmarks
 
 # Needs FLOWCUT_TEST_DATA, a folder with data/davis16 and weights/raft_small.pth.
 results: $(VENV)/.full

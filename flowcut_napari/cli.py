@@ -51,6 +51,8 @@ Out = Annotated[Path, typer.Option("--out", "-o", parser=_folder, help="folder f
 
 
 _INTERRUPTED = 130
+# Panels of the help of `curate`.
+_MATCHING, _DATASET, _OTHER = "Matching", "Dataset", "Instead of making a dataset of masks"
 
 
 def _version(wanted: bool) -> None:
@@ -166,33 +168,63 @@ def curate(
         Path | None,
         typer.Option("--out", "-o", parser=_folder, help="folder for the dataset", metavar="DATASET"),
     ] = None,
-    gaps: Annotated[str, typer.Option(help="frames from one frame of a clip to the next")] = "1,2,3,4",
-    iou: Annotated[float, typer.Option(help="instances match above this IoU of their masks")] = 0.5,
-    method: Annotated[str, typer.Option(help="matching: argmax (Algorithm 1) or hungarian")] = "argmax",
-    form: Annotated[str, typer.Option("--format", help="ytvis, coco or davis")] = "ytvis",
+    gaps: Annotated[
+        str, typer.Option(help="frames from one frame of a clip to the next", rich_help_panel=_MATCHING)
+    ] = "1,2,3,4",
+    iou: Annotated[
+        float, typer.Option(help="instances match above this IoU of their masks", rich_help_panel=_MATCHING)
+    ] = 0.5,
+    method: Annotated[
+        str, typer.Option(help="argmax (Algorithm 1) or hungarian", rich_help_panel=_MATCHING)
+    ] = "argmax",
     clip_length: Annotated[
         str | None,
         typer.Option(
-            help="frames of a clip, or all: 2 are matched pairs, more come of tracklets", show_default="2, davis all"
+            help="frames of a clip, or all: 2 are matched pairs, more come of tracklets; of davis all if not given",
+            rich_help_panel=_MATCHING,
+            show_default="2",
         ),
     ] = None,
     only_accepted: Annotated[
-        bool, typer.Option("--only-accepted", help="leave out what nobody accepted, not only what was rejected")
+        bool,
+        typer.Option(
+            "--only-accepted",
+            help="leave out what nobody accepted, not only what was rejected",
+            rich_help_panel=_MATCHING,
+        ),
     ] = False,
+    form: Annotated[str, typer.Option("--format", help="ytvis, coco or davis", rich_help_panel=_DATASET)] = "ytvis",
     frame_files: Annotated[
-        str, typer.Option(help="copy, link (hard links), reference (symbolic links) or none (annotations alone)")
+        str,
+        typer.Option(
+            help="copy, link (hard links), reference (symbolic links) or none (annotations alone)",
+            rich_help_panel=_DATASET,
+        ),
     ] = "copy",
     videos: Annotated[
         list[str] | None,
-        typer.Option(help="where videos are now that are not where their masks say; may be repeated", metavar="ROOT"),
+        typer.Option(
+            help="where videos are now that are not where their masks say; may be repeated",
+            metavar="ROOT",
+            rich_help_panel=_DATASET,
+        ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="a dataset each for shares of the videos, such as train=0.9,val=0.1")
+        str | None,
+        typer.Option(
+            help="a dataset each for shares of the videos, such as train=0.9,val=0.1", rich_help_panel=_DATASET
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a dataset that is there")] = False,
-    merge: Annotated[bool, typer.Option("--merge", help="make one dataset of several")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="also draw some clips, DATASET/preview.png", rich_help_panel=_DATASET)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a dataset that is there", rich_help_panel=_DATASET)
+    ] = False,
+    merge: Annotated[bool, typer.Option("--merge", help="make one dataset of several", rich_help_panel=_OTHER)] = False,
     check: Annotated[
-        Path | None, typer.Option(help="check a dataset instead, strictly", metavar="DATASET", show_default=False)
+        Path | None,
+        typer.Option(help="check a dataset, strictly", metavar="DATASET", show_default=False, rich_help_panel=_OTHER),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -219,7 +251,7 @@ def curate(
         videos=videos or [],
         overwrite=overwrite,
     )
-    raise typer.Exit(command.curate_videos(masks, out, plan, split=split, as_json=as_json))
+    raise typer.Exit(command.curate_videos(masks, out, plan, split=split, preview=preview, as_json=as_json))
 
 
 @app.command()

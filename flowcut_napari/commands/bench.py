@@ -7,7 +7,7 @@ from rich.table import Table
 from flowcut_napari.commands import console
 from flowcut_napari.commands.options import Settings
 from flowcut_napari.core import sample
-from flowcut_napari.core.bench import Figure, bench_cuts, bench_stages, machine, to_dicts
+from flowcut_napari.core.bench import Figure, bench_cuts, bench_matching, bench_stages, machine, to_dicts
 from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.video import open_video
 
@@ -17,6 +17,7 @@ def run_bench(settings: Settings, video: str | None, *, repeats: int, large: boo
     clip = open_video(video or f"{sample.sample_folder()}::{sample.NAME}")
     plan = ModelPlan.make(settings.parameters, settings.weights, settings.device)
     figures = [*bench_stages(clip, plan, repeats), *bench_cuts((22, 40), repeats, max(3, repeats // 3))]
+    figures += bench_matching(repeats, 3)
     if large:
         figures += bench_cuts((60, 60), repeats, 1)
     about = machine() | {"device": plan.device, "video": clip.name}

@@ -24,12 +24,13 @@ from flowcut_napari.core.dataset_merge import merge_datasets
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.frame_files import FrameFilesMode
 from flowcut_napari.core.parameters import CurationParameters, one_line
+from flowcut_napari.core.preview import dataset_sheet, save_picture
 from flowcut_napari.core.video import VideoEntry, find_videos_below
 
 _WHY = {
-    "no_mask": "a frame without a mask",
-    "no_match": "nothing matches",
-    "rejected": "rejected by hand",
+    "no_mask": "no mask",
+    "no_match": "no match",
+    "rejected": "rejected",
     "not_accepted": "not accepted",
 }
 
@@ -74,9 +75,17 @@ def make_plan(
 
 
 def curate_videos(
-    addresses: list[str], out: Path, plan: ExportPlan, *, split: str | None = None, as_json: bool = False
+    addresses: list[str],
+    out: Path,
+    plan: ExportPlan,
+    *,
+    split: str | None = None,
+    preview: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Make a dataset of all masks at the addresses, or one for each split; return the exit code."""
+    if preview and (plan.format != "ytvis" or plan.frame_files == "none"):
+        raise InputError("--preview draws clips of the ytvis format with their frames; leave it away")
     files = find_masks(addresses)
     shares = parse_split(split) if split else None
     with console.progress_bar("videos/s") as progress:
@@ -89,6 +98,9 @@ def curate_videos(
             reports = {"": export_dataset(files, out, plan, advance)}
         else:
             reports = export_splits(files, out, plan, shares, advance)
+    if preview:
+        for report in reports.values():
+            save_picture(dataset_sheet(report.folder), report.folder / "preview.png")
     failed = [(name, text) for report in reports.values() for name, text in report.failed]
     for report in reports.values():
         for text in report.notes:
@@ -219,10 +231,6 @@ def _document(report: ExportReport) -> dict[str, Any]:
         "clips": total.clips,
         "instances": total.instances,
         "yield": {str(gap): figures.to_json() for gap, figures in sorted(report.yields.items())},
-        "per_video": {
-            name: {str(gap): figures.to_json() for gap, figures in sorted(yields.items())}
-            for name, yields in report.per_video.items()
-        },
         "empty": report.empty,
         "failed": [{"video": name, "error": text} for name, text in report.failed],
         "notes": report.notes,

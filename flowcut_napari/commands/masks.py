@@ -14,7 +14,7 @@ from flowcut_napari.commands.options import Settings, parse_frames
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import check_writable
-from flowcut_napari.core.preview import contact_sheet, save_overlays
+from flowcut_napari.core.preview import contact_sheet, save_overlays, save_picture
 from flowcut_napari.core.run import Segmenter
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.video import Video, VideoEntry, find_videos, refuse_same_names
@@ -124,7 +124,7 @@ def _make(segmenter: Segmenter, entry: VideoEntry, job: MasksJob, progress: Prog
 def _save_preview(video: Video, masks: VideoMasks, out: Path) -> None:
     try:
         save_overlays(video, masks, out / f"{video.name}.preview")
-        contact_sheet(video, masks).save(out / f"{video.name}.preview.png")
+        save_picture(contact_sheet(video, masks), out / f"{video.name}.preview.png")
     except OSError as error:
         if isinstance(error, FlowCutError):
             raise

@@ -1,4 +1,4 @@
-"""FlowCut's stage 1: from frames to pseudo-masks. Needs no window; names are loaded when they are first used.
+"""FlowCut from frames to datasets, stages 1 and 2. Needs no window; names are loaded when they are first used.
 
 "METHOD" with a number, here and in the modules, is a section or a choice of docs/method.md.
 """
@@ -11,60 +11,105 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowcut_napari.core.affinity import Cosines, fused_affinity
     from flowcut_napari.core.cache import ArrayCache
+    from flowcut_napari.core.clips import Clip, CuratedVideo, Yield, curate_video
+    from flowcut_napari.core.dataset import ExportPlan, ExportReport, export_dataset, find_masks
+    from flowcut_napari.core.dataset_check import DatasetCheck, check_dataset
+    from flowcut_napari.core.dataset_merge import merge_datasets
+    from flowcut_napari.core.decisions import (
+        ClipVerdict,
+        Decisions,
+        InstanceVerdict,
+        Join,
+        Relabel,
+        Split,
+        TrackletVerdict,
+    )
     from flowcut_napari.core.eigen import NormalizedCut, normalized_cut
     from flowcut_napari.core.errors import FlowCutError, InputError, MissingPackageError, OutputError, WeightsError
     from flowcut_napari.core.flow import flow_picture, partner_frame
-    from flowcut_napari.core.matching import Matches, match_instances
+    from flowcut_napari.core.matching import Matches, match_instances, match_video
     from flowcut_napari.core.ncut import Cut, IterativeCut, cut_cosines, iterative_cut
-    from flowcut_napari.core.parameters import CutParameters
+    from flowcut_napari.core.parameters import CurationParameters, CutParameters
     from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameMasks, Instance, segment_frame
     from flowcut_napari.core.refine import refine_mask
+    from flowcut_napari.core.rerun import carry_over
     from flowcut_napari.core.run import Segmenter, segment_video
     from flowcut_napari.core.store import VideoMasks, load_masks, save_masks
+    from flowcut_napari.core.tracklets import Tracklet, chain_matches
     from flowcut_napari.core.video import Video, open_video, open_videos
 
 _HOME = {
     "affinity": ("Cosines", "fused_affinity"),
     "cache": ("ArrayCache",),
+    "clips": ("Clip", "CuratedVideo", "Yield", "curate_video"),
+    "dataset": ("ExportPlan", "ExportReport", "export_dataset", "find_masks"),
+    "dataset_check": ("DatasetCheck", "check_dataset"),
+    "dataset_merge": ("merge_datasets",),
+    "decisions": ("ClipVerdict", "Decisions", "InstanceVerdict", "Join", "Relabel", "Split", "TrackletVerdict"),
     "errors": ("FlowCutError", "InputError", "MissingPackageError", "OutputError", "WeightsError"),
     "flow": ("flow_picture", "partner_frame"),
     "eigen": ("NormalizedCut", "normalized_cut"),
-    "matching": ("Matches", "match_instances"),
+    "matching": ("Matches", "match_instances", "match_video"),
     "ncut": ("Cut", "IterativeCut", "cut_cosines", "iterative_cut"),
-    "parameters": ("CutParameters",),
+    "parameters": ("CurationParameters", "CutParameters"),
     "pseudo_masks": ("FrameDescriber", "FrameMasks", "Instance", "segment_frame"),
     "refine": ("refine_mask",),
+    "rerun": ("carry_over",),
     "run": ("Segmenter", "segment_video"),
     "store": ("VideoMasks", "load_masks", "save_masks"),
+    "tracklets": ("Tracklet", "chain_matches"),
     "video": ("Video", "open_video", "open_videos"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "ArrayCache",
+    "Clip",
+    "ClipVerdict",
     "Cosines",
+    "CuratedVideo",
+    "CurationParameters",
     "Cut",
     "CutParameters",
+    "DatasetCheck",
+    "Decisions",
+    "ExportPlan",
+    "ExportReport",
     "FlowCutError",
     "FrameDescriber",
     "FrameMasks",
     "InputError",
     "Instance",
+    "InstanceVerdict",
     "IterativeCut",
+    "Join",
     "Matches",
     "MissingPackageError",
     "NormalizedCut",
     "OutputError",
+    "Relabel",
     "Segmenter",
+    "Split",
+    "Tracklet",
+    "TrackletVerdict",
     "Video",
     "VideoMasks",
     "WeightsError",
+    "Yield",
+    "carry_over",
+    "chain_matches",
+    "check_dataset",
+    "curate_video",
     "cut_cosines",
+    "export_dataset",
+    "find_masks",
     "flow_picture",
     "fused_affinity",
     "iterative_cut",
     "load_masks",
     "match_instances",
+    "match_video",
+    "merge_datasets",
     "normalized_cut",
     "open_video",
     "open_videos",

@@ -17,11 +17,13 @@ import numpy as np
 
 from flowcut_napari.core.affinity import Cosines
 from flowcut_napari.core.features import Appearance, Motion, View, resize_picture
+from flowcut_napari.core.masks import Rle, encode_rle
+from flowcut_napari.core.matching import match_video
 from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.ncut import cut_cosines
-from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.parameters import CurationParameters, CutParameters
 from flowcut_napari.core.pseudo_masks import segment_frame
-from flowcut_napari.core.reference import dense_iterative_cut
+from flowcut_napari.core.reference import dense_iterative_cut, pixel_matches
 from flowcut_napari.core.refine import FrameCrf, crf_is_available
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.workers import one_thread
@@ -109,6 +111,36 @@ def bench_cuts(grid: tuple[int, int], repeats: int, reference_repeats: int) -> I
         ratio = float(np.median(theirs) / np.median(ours))
         yield _figure(f"cuts of {count} patches after a change of alpha or tau", ours, ratio, remark)
         yield _figure(f"reference cuts of {count} patches, dense, affinity anew each time", theirs)
+
+
+def synthetic_video(frames: int = 30, instances: int = 3, size: tuple[int, int] = (360, 640)) -> list[list[Rle]]:
+    """Return masks of discs with wavy outlines that move slowly, by frame."""
+    rows, cols = np.mgrid[: size[0], : size[1]]
+    found = []
+    for index in range(frames):
+        masks = []
+        for number in range(instances):
+            row, col = size[0] / 2 + index, size[1] * (number + 0.5) / instances + (number - 1) * index
+            angle = np.arctan2(rows - row, cols - col)
+            radius = size[0] / 6 * (1 + 0.1 * np.sin((5 + number) * angle + 0.1 * index))
+            masks.append(encode_rle(np.hypot(rows - row, cols - col) < radius))
+        found.append(masks)
+    return found
+
+
+def bench_matching(repeats: int, reference_repeats: int) -> Iterator[Figure]:
+    """Measure the matching of a whole video and, once or more, that of Algorithm 1 pixel by pixel."""
+    frames = synthetic_video()
+    span = max(CurationParameters().gaps)
+    found = {places: list(matches.pairs) for places, matches in match_video(frames, span).items()}
+    with one_thread():
+        theirs = measure(lambda: pixel_matches(frames, span), reference_repeats)
+        same = found == pixel_matches(frames, span)
+        remark = f"{len(found)} pairs of frames, matches {'equal to' if same else 'DIFFERENT FROM'} the reference's"
+        ours = measure(lambda: match_video(frames, span), repeats)
+        what = f"matches of {len(frames)} frames of {len(frames[0])} masks, gaps 1 to {span}"
+        yield _figure(what, ours, float(np.median(theirs) / np.median(ours)), remark)
+        yield _figure(f"reference {what}, by pixels", theirs)
 
 
 def bench_stages(video: Video, plan: ModelPlan, repeats: int) -> Iterator[Figure]:

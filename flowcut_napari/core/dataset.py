@@ -86,8 +86,6 @@ class ExportReport:
         How it was made.
     yields : dict of int to Yield
         Over all videos, by gap.
-    per_video : dict of str to dict of int to Yield
-        By video and gap.
     videos : int
         Videos with a clip.
     empty : list of str
@@ -101,7 +99,6 @@ class ExportReport:
     folder: Path
     plan: ExportPlan
     yields: dict[int, Yield] = field(default_factory=dict)
-    per_video: dict[str, dict[int, Yield]] = field(default_factory=dict)
     videos: int = 0
     empty: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -266,7 +263,6 @@ def _export_video(file: Path, writer: _Writer, about: _About, plan: ExportPlan, 
             f"{name}: {describe_stale(masks.decisions.stale)} of an earlier run without effect, because the masks "
             "were made anew with other parameters"
         )
-    report.per_video[name] = curated.yields
     for gap, figures in curated.yields.items():
         report.yields.setdefault(gap, Yield()).add(figures)
     if curated.clips:

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from flowcut_napari.core.errors import InputError, OutputError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old one or the whole new one: temporary file, fsync, rename.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that readers see the old one or the whole new one: temporary file, fsync, rename.
 
     Raises
     ------
@@ -27,10 +27,10 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
         ) as stream:
             temporary = stream.name
-            stream.write(text)
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         # A temporary file is private to its owner; a result is as readable as any other file.

@@ -1,18 +1,25 @@
-"""Pictures of results: overlays of masks on frames, and a contact sheet of a video."""
+"""Pictures of results: overlays of masks on frames, contact sheets of a video and of a dataset."""
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from flowcut_napari.core.files import write_atomically
+from flowcut_napari.core.images import read_rgb
+from flowcut_napari.core.json_stream import read_items
+from flowcut_napari.core.masks import Rle, decode_rle
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.store import VideoMasks
-from flowcut_napari.core.video import Video
+from flowcut_napari.core.video import Video, frames_folder
 
 # Hues that stand out from most pictures and from each other.
 COLOURS = ((255, 45, 140), (0, 190, 255), (150, 235, 40), (255, 190, 0), (165, 95, 255), (0, 225, 170), (255, 100, 50))
@@ -23,11 +30,14 @@ _FAINT = (150, 154, 162)
 
 def overlay(frame: np.ndarray, masks: FrameMasks, opacity: float = 0.45) -> np.ndarray:
     """Draw the masks of a frame over it, each in the colour of its id with a light outline; (H, W, 3) uint8."""
+    return _paint(frame, [(instance.id, instance.mask) for instance in masks.instances], opacity)
+
+
+def _paint(frame: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], opacity: float) -> np.ndarray:
     picture = frame.astype(np.float32)
     width = max(1, round(frame.shape[0] / 240))
-    for instance in masks.instances:
-        mask = instance.mask
-        colour = np.array(COLOURS[(instance.id - 1) % len(COLOURS)], dtype=np.float32)
+    for number, mask in masks:
+        colour = np.array(COLOURS[(number - 1) % len(COLOURS)], dtype=np.float32)
         picture[mask] = (1 - opacity) * picture[mask] + opacity * colour
         outline = mask & ~ndimage.binary_erosion(mask, iterations=width, border_value=1)
         picture[outline] = 0.4 * colour + 0.6 * 255
@@ -56,30 +66,108 @@ def contact_sheet(
     video: Video, masks: VideoMasks, *, most: int = 20, columns: int = 4, cell_width: int = 400
 ) -> Image.Image:
     """Return one picture of evenly spaced frames with their masks, under a line that says how they were made."""
-    chosen = _evenly(masks.frames, most)
-    columns = min(columns, max(1, len(chosen)))
     # A strip one pixel wide must not become a sheet a million pixels high.
     cell_height = min(max(1, round(cell_width * video.height / video.width)), 4 * cell_width)
+    cells = []
+    for frame in _evenly(masks.frames, most):
+        picture = Image.fromarray(overlay(video[frame.index], frame))
+        cell = picture.resize((cell_width, cell_height), Image.Resampling.LANCZOS)
+        cells.append(_Cell(cell, f"frame {frame.index}", _remark(frame)))
+    return _sheet(masks.video.name, _how(masks), cells, columns)
+
+
+def dataset_sheet(folder: Path, *, most: int = 12, columns: int = 2, cell_width: int = 400) -> Image.Image:
+    """Return one picture of evenly spaced clips of a YouTube-VIS dataset, frames side by side, as they are exported.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``annotations.json`` and the frames; of long clips the first, middle and last frame are shown.
+    most : int
+        Clips shown.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    path = folder / "annotations.json"
+    total = sum(name == "videos" for name, _ in read_items(path))
+    places = {round(place) for place in np.linspace(0, total - 1, min(most, total))}
+    chosen: dict[int, dict[str, Any]] = {}
+    tracks: dict[int, list[list[Rle | None]]] = {}
+    seen = 0
+    for name, item in read_items(path):
+        if name == "videos":
+            if seen in places:
+                chosen[item["id"]] = item
+            seen += 1
+        elif name == "annotations" and item["video_id"] in chosen:
+            tracks.setdefault(item["video_id"], []).append(item["segmentations"])
+    cells = []
+    for number, video in chosen.items():
+        strip = _strip(video, tracks.get(number, []), frames_folder(path, video["file_names"][0]), cell_width)
+        files = [PurePosixPath(file) for file in video["file_names"]]
+        count = len(tracks.get(number, []))
+        stems = ", ".join(file.stem for file in files[:3]) + (" …" if len(files) > 3 else "")
+        cells.append(_Cell(strip, f"{files[0].parent}: {stems}", f"{count} instance{'s' if count != 1 else ''}"))
+    words = f"{len(cells)} of {total} clips; one colour is one instance of a clip"
+    return _sheet(folder.name, words, cells, min(columns, len(cells)))
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a PNG whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    write_atomically(path, content.getvalue())
+
+
+@dataclass(frozen=True)
+class _Cell:
+    picture: Image.Image
+    left: str
+    right: str
+
+
+def _sheet(title: str, words: str, cells: Sequence[_Cell], columns: int) -> Image.Image:
+    """Return pictures in rows, each with a line of text below, under a heading."""
+    columns = min(columns, max(1, len(cells)))
     margin, caption, header = 14, 26, 84
-    rows = -(-len(chosen) // columns)
-    size = (
-        margin + columns * (cell_width + margin),
-        header + rows * (cell_height + caption + margin),
-    )
+    width = max((cell.picture.width for cell in cells), default=400)
+    height = max((cell.picture.height for cell in cells), default=0)
+    rows = -(-len(cells) // columns)
+    size = (margin + columns * (width + margin), header + rows * (height + caption + margin))
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    title, text, small = (ImageFont.load_default(points) for points in (26, 16, 15))
-    draw.text((margin, 12), masks.video.name, _INK, title)
-    draw.text((margin, 48), _how(masks), _FAINT, text)
-    for place, frame in enumerate(chosen):
-        left = margin + place % columns * (cell_width + margin)
-        top = header + place // columns * (cell_height + caption + margin)
-        cell = Image.fromarray(overlay(video[frame.index], frame))
-        sheet.paste(cell.resize((cell_width, cell_height), Image.Resampling.LANCZOS), (left, top))
-        draw.text((left, top + cell_height + 5), f"frame {frame.index}", _INK, small)
-        remark = _remark(frame)
-        draw.text((left + cell_width - draw.textlength(remark, small), top + cell_height + 5), remark, _FAINT, small)
+    large, text, small = (ImageFont.load_default(points) for points in (26, 16, 15))
+    draw.text((margin, 12), title, _INK, large)
+    draw.text((margin, 48), words, _FAINT, text)
+    for place, cell in enumerate(cells):
+        left = margin + place % columns * (width + margin)
+        top = header + place // columns * (height + caption + margin)
+        sheet.paste(cell.picture, (left, top))
+        draw.text((left, top + height + 5), cell.left, _INK, small)
+        draw.text((left + width - draw.textlength(cell.right, small), top + height + 5), cell.right, _FAINT, small)
     return sheet
+
+
+def _strip(video: dict[str, Any], tracks: Sequence[Sequence[Rle | None]], root: Path, width: int) -> Image.Image:
+    """Return frames of a clip side by side with the masks of its instances."""
+    last = video["length"] - 1
+    shown = sorted({0, last // 2 if last > 1 else 0, last})
+    height = max(1, round(width * video["height"] / video["width"]))
+    strip = Image.new("RGB", (len(shown) * (width + 2) - 2, height), _PAPER)
+    for place, frame in enumerate(shown):
+        masks = [(number, decode_rle(rle)) for number, track in enumerate(tracks, start=1) if (rle := track[frame])]
+        picture = Image.fromarray(_paint(read_rgb(root / video["file_names"][frame]), masks, 0.45))
+        strip.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (place * (width + 2), 0))
+    return strip
 
 
 def _how(masks: VideoMasks) -> str:

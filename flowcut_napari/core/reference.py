@@ -1,17 +1,36 @@
-"""The numerics of the reference programs, written plainly: what FlowCut is measured against.
+"""The numerics of the reference programs and of the paper, written plainly: what FlowCut is measured against.
 
-Everything in float64, the affinity computed anew for every cut from features whose cut patches are set to zero, and the
-generalised eigenproblem solved densely (METHOD 3.1, 4.1, 4.7). Slow on purpose; `flowcut bench` and the tests use it.
+Cuts: everything in float64, the affinity computed anew for every cut from features whose cut patches are set to zero,
+and the generalised eigenproblem solved densely (METHOD 3.1, 4.1, 4.7). Matches: pixel by pixel. Slow on purpose;
+`flowcut bench` and the tests use it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.linalg
 
-from flowcut_napari.core.masks import mask_iou
+from flowcut_napari.core.masks import Rle, decode_rle, mask_iou
 from flowcut_napari.core.ncut import foreground
 from flowcut_napari.core.parameters import CutParameters
+
+
+def pixel_matches(
+    frames: Sequence[Sequence[Rle]], span: int, iou_threshold: float = 0.5
+) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """Return the pairs of Algorithm 1 for all frames at most `span` apart, from the pixels of every two masks."""
+    masks = [[decode_rle(mask) for mask in frame] for frame in frames]
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for first in range(len(masks)):
+        for second in range(first + 1, min(first + span + 1, len(masks))):
+            pairs = found.setdefault((first, second), [])
+            for i, mask in enumerate(masks[first]):
+                ious = [mask_iou(mask, other) for other in masks[second]]
+                if ious and max(ious) > iou_threshold:
+                    pairs.append((i, int(np.argmax(ious))))
+    return found
 
 
 def dense_affinity(rgb: np.ndarray, flow: np.ndarray | None, parameters: CutParameters) -> np.ndarray:

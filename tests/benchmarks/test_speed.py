@@ -18,7 +18,7 @@ import pytest
 from conftest import write_frames
 
 from flowcut_napari.core import CutParameters, open_video
-from flowcut_napari.core.bench import Figure, bench_cuts, bench_stages
+from flowcut_napari.core.bench import Figure, bench_cuts, bench_matching, bench_stages
 from flowcut_napari.core.models import ModelPlan
 
 pytestmark = pytest.mark.benchmark
@@ -42,6 +42,14 @@ def test_cuts_beside_the_dense_generalised_solver(
     assert ours.remark == "3 cuts, masks equal to the reference's"
 
 
+def test_matching_beside_the_pixels(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = list(bench_matching(15, 3))
+    with capsys.disabled():
+        print()
+        _print(figures)
+    assert figures[0].remark == "110 pairs of frames, matches equal to the reference's"
+
+
 def test_every_stage(sample_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = ModelPlan.make(CutParameters.preset("handmade"), device="cpu")
     figures = list(bench_stages(open_video(f"{sample_clip}::toys"), plan, 3))
@@ -52,7 +60,7 @@ def test_every_stage(sample_clip: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert all(0 < figure.median_ms <= figure.p95_ms for figure in figures)
 
 
-def _peak_of_tree(command: list[str], output: Path) -> float:
+def peak_of_tree(command: list[str], output: Path) -> float:
     """Run a command; return the largest memory (MB) that it and its workers held at one time, looked at often.
 
     What the kernel keeps as the peak of a process would not do: it includes the memory of the process that started it.
@@ -86,7 +94,7 @@ def test_peak_memory_does_not_grow_with_the_length_of_the_video(
             str(tmp_path / "out"),
             *options,
         ]
-        peaks[count] = _peak_of_tree(command, tmp_path / "stdout")
+        peaks[count] = peak_of_tree(command, tmp_path / "stdout")
         assert json.loads((tmp_path / "stdout").read_text())["videos"][0]["frames"] == count
     with capsys.disabled():
         print(f"\npeak memory of masks: {peaks[40]:.0f} MB for 40 frames, {peaks[400]:.0f} MB for 400")
