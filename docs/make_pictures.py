@@ -1,16 +1,29 @@
-"""Draw the pictures of the README from the bundled clip."""
+"""Draw the pictures of the README and of docs/curation.md from the bundled clip."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from flowcut_napari.core import CutParameters, flow_picture, open_video, sample, segment_frame
+from flowcut_napari.core import (
+    CutParameters,
+    ExportPlan,
+    export_dataset,
+    find_masks,
+    flow_picture,
+    open_video,
+    sample,
+    save_masks,
+    segment_frame,
+    segment_video,
+)
 from flowcut_napari.core.models import ModelPlan
-from flowcut_napari.core.preview import overlay
+from flowcut_napari.core.preview import dataset_sheet, overlay
 from flowcut_napari.core.refine import upsample_mask
+from flowcut_napari.core.video import Video
 
 HERE = Path(__file__).resolve().parent
 FRAME = 0
@@ -20,9 +33,25 @@ PAPER, INK = (24, 26, 31), (232, 234, 237)
 
 
 def main() -> None:
-    """Write docs/images/story.png: from a frame to its masks in six pictures."""
+    """Write docs/images/story.png and docs/images/dataset.png."""
     parameters = CutParameters.preset("handmade").with_changes(alpha=0.8, max_instances=2)
     video = open_video(f"{sample.sample_folder()}::{sample.NAME}")
+    draw_story(video, parameters)
+    draw_dataset(video, parameters)
+
+
+def draw_dataset(video: Video, parameters: CutParameters) -> None:
+    """Draw some clips of the dataset that the demo makes."""
+    with tempfile.TemporaryDirectory() as temporary:
+        masks, dataset = Path(temporary) / "masks", Path(temporary) / "dataset"
+        save_masks(segment_video(video, parameters, workers=2), masks / f"{video.name}.masks.json")
+        export_dataset(find_masks([masks]), dataset, ExportPlan())
+        sheet = dataset_sheet(dataset, most=4, cell_width=360).quantize(200)
+        sheet.save(HERE / "images" / "dataset.png", optimize=True)
+
+
+def draw_story(video: Video, parameters: CutParameters) -> None:
+    """Draw the way from a frame to its masks in six pictures."""
     description = next(ModelPlan.make(parameters, device="cpu").build().describe(video, [FRAME]))
     masks = segment_frame(description, parameters)
     assert description.flow is not None

@@ -263,7 +263,7 @@ def demo(
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Run on the bundled clip, without any download: masks, their score, a picture."""
+    """Run on the bundled clip, without any download: masks, their score, a dataset, pictures."""
     from flowcut_napari.commands.demo import run_demo
 
     if gui:

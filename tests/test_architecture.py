@@ -9,8 +9,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY
+from made_masks import of_masks
+
+from flowcut_napari.core import load_masks, save_masks
 
 HEAVY = ("torch", "torchvision", "timm", "cv2", "scipy", "napari", "qtpy", "transformers")
 
@@ -104,7 +108,7 @@ def test_the_sample_layers_fit_each_other() -> None:
 
 def test_the_python_of_the_readme_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     run = subprocess.run(
         [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, cwd=REPOSITORY, timeout=120
     )
@@ -112,18 +116,34 @@ def test_the_python_of_the_readme_runs() -> None:
     assert run.stdout.count("max_instances") >= 3
 
 
+def test_the_python_of_the_curation_page_runs(tmp_path: Path) -> None:
+    halves = [np.zeros((360, 640), dtype=bool) for _ in range(2)]
+    halves[0][:, :300] = True
+    halves[1][:, 320:] = True
+    save_masks(
+        of_masks([dict(enumerate(halves, start=1))] * 24, "toys", (360, 640)), tmp_path / "masks/toys.masks.json"
+    )
+    (block,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "curation.md").read_text(), re.DOTALL)
+    run = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    masks = load_masks(tmp_path / "masks" / "toys.masks.json")
+    assert len(masks.decisions.made) == 4
+    assert masks.frames[5].instances[0].origin == "edited"
+
+
 def test_the_commands_of_the_readme_exist() -> None:
     text = (REPOSITORY / "README.md").read_text()
     commands = set(re.findall(r"^flowcut ([a-z-]+)", text, re.MULTILINE))
-    assert commands == {"masks", "weights", "bench"}
+    assert commands == {"masks", "batch", "curate", "weights", "bench"}
     for command in commands:
         run = subprocess.run([sys.executable, "-m", "flowcut_napari.cli", command, "--help"], capture_output=True)
         assert run.returncode == 0
     options = set(re.findall(r"(--[a-z][a-z-]+)", text))
-    help_text = subprocess.run(
-        [sys.executable, "-m", "flowcut_napari.cli", "masks", "--help"], capture_output=True, text=True
-    ).stdout
-    assert {option for option in options if option not in help_text} == set()
+    pages = [
+        subprocess.run([sys.executable, "-m", "flowcut_napari.cli", command, "--help"], capture_output=True, text=True)
+        for command in ("masks", "batch", "curate")
+    ]
+    assert {option for option in options if not any(option in page.stdout for page in pages)} == set()
 
 
 def test_results_and_pictures_that_the_readme_names_are_there() -> None:

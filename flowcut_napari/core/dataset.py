@@ -238,7 +238,7 @@ def split_by_video(names: Iterable[str], shares: Mapping[str, float]) -> dict[st
         reached += share
         end = round(reached * len(order))
         if end == start:
-            raise InputError(f"{len(order)} videos are too few: none is left for the split {name}")
+            raise InputError(f"too few videos to split ({len(order)}): none is left for {name}")
         splits[name] = sorted(order[start:end], key=natural_key)
         start = end
     return splits
