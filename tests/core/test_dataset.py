@@ -357,7 +357,7 @@ def test_a_split_is_fixed_by_the_names_and_has_every_video_once() -> None:
     assert {name: len(videos) for name, videos in splits.items()} == {"train": 80, "val": 10, "test": 10}
     assert sorted(name for videos in splits.values() for name in videos) == sorted(names)
     assert splits == split_by_video(names[::-1], {"train": 0.8, "val": 0.1, "test": 0.1})
-    with pytest.raises(InputError, match="too few videos to split .3.: none is left for val"):
+    with pytest.raises(InputError, match=r"too few videos to split .3.: none is left for val"):
         split_by_video(names[:3], {"train": 0.9, "val": 0.1})
     with pytest.raises(InputError, match="add up to 1"):
         split_by_video(names, {"train": 0.9, "val": 0.2})
