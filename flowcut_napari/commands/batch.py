@@ -68,7 +68,9 @@ def batch_videos(
             console.result(_line(outcome))
 
     with tally.shown():
-        outcomes = run_batch(entries, plan, workers=count, scheduler=scheduler, on_outcome=take)
+        outcomes = run_batch(
+            entries, plan, workers=count, scheduler=scheduler, on_outcome=take, on_frames=tally.add_frames
+        )
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if as_json:
         console.print_json(_document(outcomes, tally))
@@ -99,6 +101,8 @@ class _Tally:
         self.counts: Counter[str] = Counter()
         self.frames = 0
         self.instances = 0
+        # Of videos under way, too; only shown.
+        self.seen_frames = 0
         self.started = time.monotonic()
 
     @property
@@ -111,6 +115,9 @@ class _Tally:
             self.frames += outcome.frames
             self.instances += outcome.instances
 
+    def add_frames(self, count: int) -> None:
+        self.seen_frames += count
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         if not console.stderr.is_terminal:
@@ -122,7 +129,8 @@ class _Tally:
     def table(self) -> Table:
         ended = sum(self.counts.values())
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-        rate = self.frames / self.seconds if self.seconds else 0.0
+        frames = max(self.frames, self.seen_frames)
+        rate = frames / self.seconds if self.seconds else 0.0
         worked = ended - self.counts["skipped"]
         remaining = self.seconds / worked * (self.total - ended) if worked else None
         cells = {
@@ -130,8 +138,8 @@ class _Tally:
             "skipped": (str(self.counts["skipped"]), ""),
             "failed": (str(self.counts["failed"]), "bold red" if self.counts["failed"] else ""),
             "left": (str(self.total - ended), ""),
-            "frames": (str(self.frames), ""),
-            "frames/s": (f"{rate:.2f}" if self.frames else "-", "cyan"),
+            "frames": (str(frames), ""),
+            "frames/s": (f"{rate:.2f}" if frames else "-", "cyan"),
             "elapsed": (_clock(self.seconds), ""),
             "time left": (_clock(remaining) if remaining is not None else "-", ""),
         }

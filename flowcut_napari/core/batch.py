@@ -24,6 +24,7 @@ from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, FlowCutWarning, InputError
 from flowcut_napari.core.files import check_writable, lock_folder
 from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.run import Segmenter
 from flowcut_napari.core.video import VideoEntry
 from flowcut_napari.core.video_job import MasksJob
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 JOURNAL = "batch.jsonl"
 # How long a scheduler may take to answer.
 _PATIENCE = 10
+# The topic under which workers tell of finished frames, and how often they do, in seconds.
+_FRAMES, _BEAT = "flowcut-frames", 1.0
 # Videos that are under way for each thread of a worker: one at work, one to follow.
 _AHEAD = 2
 _FEWEST_AHEAD = 8
@@ -88,6 +91,7 @@ def run_batch(
     workers: int = 1,
     scheduler: str | None = None,
     on_outcome: Callable[[VideoOutcome], None] | None = None,
+    on_frames: Callable[[int], None] | None = None,
 ) -> list[VideoOutcome]:
     """Make the masks of many videos.
 
@@ -102,6 +106,8 @@ def run_batch(
         Address or scheduler file of a Dask cluster to use instead.
     on_outcome : callable, optional
         Called with what became of each video, in the order in which they end.
+    on_frames : callable, optional
+        Called about every second for each worker with the number of frames it has finished since, from a thread.
 
     Returns
     -------
@@ -123,6 +129,8 @@ def run_batch(
     with ExitStack() as stack:
         stack.enter_context(lock_folder(out, ".batch.lock", f"{out}: another batch is writing into this folder"))
         client = stack.enter_context(_cluster(workers, scheduler))
+        if on_frames:
+            client.subscribe_topic(_FRAMES, lambda event: on_frames(event[1]))
         journal = stack.enter_context((out / JOURNAL).open("a", encoding="utf-8"))
         for outcome in _outcomes(client, entries, plan):
             outcomes[outcome.name] = outcome
@@ -206,7 +214,7 @@ def make_video(entry: VideoEntry, plan: BatchPlan) -> VideoOutcome:
             _take_own_gpu(plan)
             if _ready is None or _ready[0] != plan:
                 _ready = plan, _segmenter(plan)
-            made = plan.job.make(_ready[1], entry)
+            made = plan.job.make(_ready[1], entry, on_frame=_Beat())
         except FlowCutError as error:
             return VideoOutcome(entry.name, "failed", error=str(error))
     said = [str(item.message) for item in caught if issubclass(item.category, FlowCutWarning)]
@@ -221,6 +229,23 @@ def make_video(entry: VideoEntry, plan: BatchPlan) -> VideoOutcome:
         seconds=round(made.seconds, 3),
         notes=() if made.was_there else (*masks.provenance["notes"], *made.notes, *said),
     )
+
+
+class _Beat:
+    """Tells the client every now and then how many frames were finished."""
+
+    def __init__(self) -> None:
+        from distributed import get_worker
+
+        self._worker = get_worker()
+        self._frames = 0
+        self._told = time.monotonic()
+
+    def __call__(self, _: FrameMasks) -> None:
+        self._frames += 1
+        if time.monotonic() - self._told >= _BEAT:
+            self._worker.log_event(_FRAMES, self._frames)
+            self._frames, self._told = 0, time.monotonic()
 
 
 def _segmenter(plan: BatchPlan) -> Segmenter:
