@@ -12,14 +12,14 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import flowcut_napari
 from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video
 from flowcut_napari.core.dataset_check import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN
-from flowcut_napari.core.decisions import describe_stale
+from flowcut_napari.core.decisions import HandMask, decision_to_json, describe_stale
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
 from flowcut_napari.core.formats.coco import CocoWriter
@@ -355,13 +355,23 @@ class _About:
 
 def _hand_work(masks: VideoMasks) -> dict[str, Any]:
     by_hand = [
-        {"frame": frame.index, "instance": instance.id, "origin": instance.origin}
+        HandMask(frame.index, instance)
         for frame in masks.frames
         for instance in frame.instances
         if instance.origin != "cut"
     ]
-    made = [{"kind": decision.kind, **asdict(decision)} for decision in masks.decisions.made]
-    return {"decisions": made, "masks_by_hand": by_hand, "stale": len(masks.decisions.stale)}
+    return {
+        "decisions": [decision_to_json(decision) for decision in masks.decisions.made],
+        "masks_by_hand": [_without_mask(mask) for mask in by_hand],
+        "stale": [
+            _without_mask(item.what) if isinstance(item.what, HandMask) else decision_to_json(item.what)
+            for item in masks.decisions.stale
+        ],
+    }
+
+
+def _without_mask(made: HandMask) -> dict[str, Any]:
+    return {"kind": "mask", "instance": [made.frame, made.instance.id], "origin": made.instance.origin}
 
 
 def _yields(yields: Mapping[int, Yield]) -> dict[str, Any]:

@@ -186,13 +186,18 @@ def describe_stale(stale: Iterable[Stale]) -> str:
     return " and ".join(f"{count} {text.format('s' if count != 1 else '')}" for count, text in parts if count)
 
 
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    """Return a decision as it stands in files: its kind, and its fields by name."""
+    return {"kind": decision.kind, **asdict(decision)}
+
+
 def decisions_to_json(decisions: Decisions, basis: str) -> dict[str, Any]:
     """Return decisions as they stand in the file; nothing at all where there are none."""
     if not decisions:
         return {}
     return {
         "basis": basis,
-        "made": [_decision_to_json(item) for item in decisions.made],
+        "made": [decision_to_json(item) for item in decisions.made],
         "stale": [{"basis": item.basis, **_stale_to_json(item.what)} for item in decisions.stale],
     }
 
@@ -214,10 +219,6 @@ def decisions_from_json(content: Mapping[str, Any], basis: str, size: tuple[int,
     if content["basis"] == basis:
         return Decisions(made, stale)
     return Decisions((), stale + tuple(Stale(_text(content["basis"]), item) for item in made))
-
-
-def _decision_to_json(decision: Decision) -> dict[str, Any]:
-    return {"kind": decision.kind, **asdict(decision)}
 
 
 def _decision_from_json(item: Mapping[str, Any]) -> Decision:
@@ -247,7 +248,7 @@ def _decision_from_json(item: Mapping[str, Any]) -> Decision:
 def _stale_to_json(what: Decision | HandMask) -> dict[str, Any]:
     if isinstance(what, HandMask):
         return {"kind": "mask", "frame": what.frame, "instance": asdict(what.instance)}
-    return _decision_to_json(what)
+    return decision_to_json(what)
 
 
 def _stale_from_json(item: Mapping[str, Any], size: tuple[int, int]) -> Decision | HandMask:

@@ -30,6 +30,7 @@ from flowcut_napari.core.dataset_check import check_dataset
 from flowcut_napari.core.dataset_merge import merge_datasets
 from flowcut_napari.core.decisions import ClipVerdict, InstanceVerdict, Join, TrackletVerdict
 from flowcut_napari.core.parameters import CurationParameters
+from flowcut_napari.core.rerun import carry_over
 from flowcut_napari.core.store import VideoMasks, masks_path
 from flowcut_napari.core.video import find_videos
 
@@ -161,7 +162,28 @@ def test_what_is_read_again_are_the_masks_that_were_kept(out: Path, tmp_path: Pa
         "at": "2026-01-01T00:00:00Z",
     }
     assert len(video["decisions"]) == 4
-    assert video["masks_by_hand"] == [{"frame": 2, "instance": 1, "origin": "edited"}]
+    assert video["masks_by_hand"] == [{"kind": "mask", "instance": [2, 1], "origin": "edited"}]
+
+
+def test_what_is_stale_has_no_effect_and_is_listed(out: Path, tmp_path: Path) -> None:
+    _export(out, tmp_path / "before")
+    masks = load_masks(masks_path(out, "boat"))
+    decided = masks.decide(InstanceVerdict((3, 2), "reject", "ann")).with_mask(2, np.eye(48, 64, dtype=bool))
+    other = replace(decided, parameters=masks.parameters.with_changes(tau=0.1))
+    save_masks(carry_over(other, masks), masks_path(out, "boat"))
+    report = _export(out, tmp_path / "after")
+    assert report.notes == [
+        "boat: 1 decision and 1 mask made by hand of an earlier run without effect, because the masks were made anew "
+        "with other parameters"
+    ]
+    first, second = (tmp_path / name / "annotations.json" for name in ("before", "after"))
+    assert first.read_bytes() == second.read_bytes()
+    about = json.loads((tmp_path / "after" / "dataset.json").read_text())
+    assert about["videos"][0]["decisions"] == []
+    assert about["videos"][0]["stale"] == [
+        {"kind": "mask", "instance": [2, 3], "origin": "drawn"},
+        {"kind": "instance", "instance": [3, 2], "verdict": "reject", "by": "ann", "at": ""},
+    ]
 
 
 def test_the_provenance_says_what_became_of_everything(out: Path, tmp_path: Path) -> None:
