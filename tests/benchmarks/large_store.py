@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import asdict
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 
 from flowcut_napari.core import CutParameters
 from flowcut_napari.core.pseudo_masks import Instance
@@ -19,6 +25,59 @@ FRAMES, INSTANCES = 30, 3
 _DRAWN = 40
 # How often a mask is missing or jumps to where it matches nothing.
 _MISSING, _JUMPS = 0.1, 0.05
+
+
+def peak_of_tree(command: list[str], output: Path) -> float:
+    """Run a command; return the largest memory (MB) that it and its workers held at one time, looked at often.
+
+    What the kernel keeps as the peak of a process would not do: it includes the memory of the process that started it.
+    """
+    peak = 0
+    with output.open("w") as stream, subprocess.Popen(command, stdout=stream) as process:
+        tree = psutil.Process(process.pid)
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):  # ended between two looks
+                members = [tree, *tree.children(recursive=True)]
+                peak = max(peak, sum(member.memory_info().rss for member in members))
+            time.sleep(0.02)
+    assert process.returncode == 0
+    return peak / 1e6
+
+
+@dataclass(frozen=True)
+class Curation:
+    """What `measure_curation` found; `peak` and `megabytes` (of the json) are in 1e6 bytes."""
+
+    clips: int
+    instances: int
+    candidates: int
+    dropped: int
+    megabytes: float
+    seconds: float
+    peak: float
+
+
+def measure_curation(folder: Path, videos: int) -> Curation:
+    """Measure the command over a store of so many videos, which is made and removed again."""
+    store, dataset = write_store(folder / "store", videos), folder / "dataset"
+    command = [sys.executable, "-m", "flowcut_napari.cli", "curate", str(store), "-o", str(dataset)]
+    started = time.perf_counter()
+    peak = peak_of_tree([*command, "--frame-files", "none", "--json"], folder / "stdout")
+    seconds = time.perf_counter() - started
+    result = json.loads((folder / "stdout").read_text())
+    size = (dataset / "annotations.json").stat().st_size
+    for made in (store, dataset):
+        shutil.rmtree(made)
+    figures = result["yield"].values()
+    return Curation(
+        clips=result["clips"],
+        instances=result["instances"],
+        candidates=sum(item["candidates"] for item in figures),
+        dropped=sum(sum(item["dropped_clips"].values()) for item in figures),
+        megabytes=size / 1e6,
+        seconds=seconds,
+        peak=peak,
+    )
 
 
 def write_store(folder: Path, videos: int) -> Path:

@@ -6,16 +6,13 @@ grow with the length of a video.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 from conftest import write_frames
+from large_store import peak_of_tree
 
 from flowcut_napari.core import CutParameters, open_video
 from flowcut_napari.core.bench import Figure, bench_cuts, bench_matching, bench_stages
@@ -58,23 +55,6 @@ def test_every_stage(sample_clip: Path, capsys: pytest.CaptureFixture[str]) -> N
         _print(figures)
     assert figures[-1].stage == "a whole frame"
     assert all(0 < figure.median_ms <= figure.p95_ms for figure in figures)
-
-
-def peak_of_tree(command: list[str], output: Path) -> float:
-    """Run a command; return the largest memory (MB) that it and its workers held at one time, looked at often.
-
-    What the kernel keeps as the peak of a process would not do: it includes the memory of the process that started it.
-    """
-    peak = 0
-    with output.open("w") as stream, subprocess.Popen(command, stdout=stream) as process:
-        tree = psutil.Process(process.pid)
-        while process.poll() is None:
-            with contextlib.suppress(psutil.Error):  # ended between two looks
-                members = [tree, *tree.children(recursive=True)]
-                peak = max(peak, sum(member.memory_info().rss for member in members))
-            time.sleep(0.02)
-    assert process.returncode == 0
-    return peak / 1e6
 
 
 def test_peak_memory_does_not_grow_with_the_length_of_the_video(
