@@ -164,8 +164,8 @@ def _curation(videos: list[Video], truth: Path, weights: dict[str, Path]) -> Ite
 
 def _scale() -> Iterator[str]:
     yield "Time and memory of `flowcut curate --frame-files none` over a made-up store as large as YouTube-VIS 2021 (30"
-    yield "frames of 1280x720 and up to three instances a video, as they move, change and vanish), all gaps; memory is the"
-    yield "largest of the whole process, looked at every 20 ms.\n"
+    yield "frames of 1280x720 and up to three instances a video, as they move, change and vanish), all gaps; memory is"
+    yield "the largest of the whole process, looked at every 20 ms.\n"
     yield "| videos | clips | instances | json | seconds | ms a video | peak memory |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for videos in (298, 995, 2985):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -21,7 +22,7 @@ from flowcut_napari.core.dataset import (
 )
 from flowcut_napari.core.dataset_check import WRITTEN, check_dataset
 from flowcut_napari.core.dataset_merge import merge_datasets
-from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.frame_files import FrameFilesMode
 from flowcut_napari.core.parameters import CurationParameters, one_line
 from flowcut_napari.core.preview import dataset_sheet, save_picture
@@ -87,7 +88,7 @@ def curate_videos(
     if preview and (plan.format != "ytvis" or plan.frame_files == "none"):
         raise InputError("--preview draws clips of the ytvis format with their frames; leave it away")
     files = find_masks(addresses)
-    shares = parse_split(split) if split else None
+    shares = parse_split(split) if split is not None else None
     with console.progress_bar("videos/s") as progress:
         task = progress.add_task("curate", total=len(files))
 
@@ -98,9 +99,6 @@ def curate_videos(
             reports = {"": export_dataset(files, out, plan, advance)}
         else:
             reports = export_splits(files, out, plan, shares, advance)
-    if preview:
-        for report in reports.values():
-            save_picture(dataset_sheet(report.folder), report.folder / "preview.png")
     failed = [(name, text) for report in reports.values() for name, text in report.failed]
     for report in reports.values():
         for text in report.notes:
@@ -113,6 +111,13 @@ def curate_videos(
     else:
         for report in reports.values():
             _print(report)
+    if preview:
+        for report in reports.values():
+            try:
+                save_picture(dataset_sheet(report.folder), report.folder / "preview.png")
+            except FlowCutError as error:  # the dataset is made, all the same
+                console.failure(f"no preview: {error}")
+                failed.append(("", str(error)))
     return 1 if failed else 0
 
 
@@ -168,8 +173,8 @@ def parse_split(text: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     for part in text.split(","):
         name, separator, share = (piece.strip() for piece in part.partition("="))
-        if not separator or not name.replace("-", "").replace("_", "").isalnum() or name in shares:
-            raise InputError(f"--split {text}: give NAME=SHARE,..., such as train=0.9,val=0.1")
+        if not separator or not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) or name in shares:
+            raise InputError(f"--split {text[:80]!r}: give NAME=SHARE,..., such as train=0.9,val=0.1")
         try:
             shares[name] = float(share)
         except ValueError:
@@ -178,7 +183,10 @@ def parse_split(text: str) -> dict[str, float]:
 
 
 def _found(root: str) -> list[VideoEntry]:
-    entries, notes = find_videos_below(root)
+    try:
+        entries, notes = find_videos_below(root)
+    except InputError as error:
+        raise InputError(f"--videos: {error}") from None
     for text in notes:
         console.note(text)
     return entries
@@ -189,9 +197,9 @@ def _gaps(text: str) -> tuple[int, ...]:
 
 
 def _whole(text: str, option: str) -> int:
-    if not (text.strip().isascii() and text.strip().isdecimal()):
+    if not (text.strip().isascii() and text.strip().isdecimal() and len(text) < 10):
         example = "1,2,3,4" if option == "--gaps" else "2, 5 or all"
-        raise InputError(f"{option} {text!r}: no whole number; give {example}")
+        raise InputError(f"{option} {text[:40]!r}: no whole number that makes sense here; give {example}")
     return int(text)
 
 

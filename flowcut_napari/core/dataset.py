@@ -6,6 +6,7 @@ the same input gives the same bytes. Videos pass one by one, so memory does not 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,15 @@ from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
 from flowcut_napari.core.video import VideoEntry
 
 DatasetFormat = Literal["ytvis", "coco", "davis"]
+
+
+# What to do where no clip is left, by the most common reason.
+_ADVICE = {
+    "no_mask": "make masks of more frames, or with other parameters",
+    "no_match": "try a lower --iou or smaller --gaps",
+    "rejected": "nothing is left of what was not rejected",
+    "not_accepted": "accept something, or leave --only-accepted away",
+}
 
 
 class _Writer(Protocol):
@@ -123,22 +133,33 @@ def find_masks(addresses: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for address in addresses:
-        path = Path(address)
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIX) and not _is_hidden(file))
-            if not files:
-                raise InputError(f"{path}: no masks in this folder (no NAME{SUFFIX}); make them by flowcut masks")
-        elif path.name.endswith(SUFFIX) and path.is_file():
-            files = [path]
-        else:
-            raise InputError(
-                f"{path}: {'no masks file' if path.exists() else 'no such file or folder'}; give NAME{SUFFIX}"
-            )
-        for file in files:
+        for file in _masks_at(os.fspath(address)):
             other = found.setdefault(unicodedata.normalize("NFC", _name_of(file)).casefold(), file)
             if other is not file:
                 raise InputError(f"{other} and {file} are both the masks of {_name_of(file)}; leave one out")
     return sorted(found.values(), key=lambda file: natural_key(_name_of(file)))
+
+
+def _masks_at(address: str) -> list[Path]:
+    if not address.strip():
+        raise InputError("an empty address is no folder of masks; give . for the one you are in")
+    path = Path(address)
+    try:
+        if path.is_dir():
+            names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIX) and not name.startswith("."))
+            if not names:
+                raise InputError(f"{path}: no masks in this folder (no NAME{SUFFIX}); make them by flowcut masks")
+            return [path / name for name in names]
+        if path.is_file() and path.name.endswith(SUFFIX):
+            return [path]
+        what = "no masks file" if path.exists() else "no such file or folder"
+    except (OSError, ValueError) as error:  # too long, not to be read, or not allowed in a path
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{address[:80]}: cannot be looked into ({getattr(error, 'strerror', None) or error})"
+        ) from None
+    raise InputError(f"{path}: {what}; give a folder of masks or NAME{SUFFIX}")
 
 
 def export_dataset(
@@ -229,9 +250,9 @@ def split_by_video(names: Iterable[str], shares: Mapping[str, float]) -> dict[st
     InputError
         If the shares do not add up to 1, or a split would be empty.
     """
-    if not shares or any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+    if not shares or not all(share > 0 for share in shares.values()) or not abs(sum(shares.values()) - 1) < 1e-6:
         raise InputError(f"the shares of a split are above 0 and add up to 1, not {dict(shares)}")
-    order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    order = sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
     splits = {}
     start, reached = 0, 0.0
     for name, share in shares.items():
@@ -283,9 +304,11 @@ def _place_frames(
                 folder.mkdir(parents=True)
         for index, target in places:
             place(index, target, mode)
-    except InputError:
+    except (InputError, OSError) as error:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            raise InputError(f"{places[0][1].parent.name}: a name in it is too long for the dataset's folder") from None
         raise
 
 
@@ -384,21 +407,20 @@ def _lasting(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _why_no_clip(report: ExportReport) -> str:
+    failed = f"; {len(report.failed)} failed, the first: {report.failed[0][1]}" if report.failed else ""
     if report.failed and not report.empty:
-        return f"no dataset: none of the {len(report.failed)} videos can be used; the first: {report.failed[0][1]}"
+        return f"no dataset: none of the videos can be used{failed}"
     dropped = report.total.dropped_clips
     if not report.total.candidates:
-        return "no dataset: no video has two frames with masks that are a gap apart; make masks of more frames"
+        why = "no video has frames with masks that are a gap apart; make masks of more frames, or take smaller gaps"
+        return f"no dataset: {why}{failed}"
     reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
-    return f"no dataset: none of {report.total.candidates} clips is left ({reasons}); try a lower --iou"
+    advice = _ADVICE[dropped.most_common(1)[0][0]]
+    return f"no dataset: none of {report.total.candidates} clips is left ({reasons}); {advice}{failed}"
 
 
 def _name_of(file: Path) -> str:
     return file.name.removesuffix(SUFFIX)
-
-
-def _is_hidden(file: Path) -> bool:
-    return file.name.startswith(".")
 
 
 def _dump(value: Any) -> str:

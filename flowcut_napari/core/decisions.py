@@ -7,9 +7,12 @@ parameters it is *stale*: kept, listed, and without effect, until those masks ar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
+
+from pydantic import TypeAdapter
 
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.pseudo_masks import Instance
@@ -135,6 +138,7 @@ class Relabel(Decision):
         return (self.instance,)
 
 
+_INSTANCE = TypeAdapter(Instance)
 _KINDS: dict[str, type[Decision]] = {
     kind.kind: kind for kind in (ClipVerdict, InstanceVerdict, TrackletVerdict, Join, Split, Relabel)
 }
@@ -254,7 +258,11 @@ def _stale_to_json(what: Decision | HandMask) -> dict[str, Any]:
 def _stale_from_json(item: Mapping[str, Any], size: tuple[int, int]) -> Decision | HandMask:
     values = {name: value for name, value in item.items() if name != "basis"}
     if values["kind"] == "mask":
-        return HandMask(_number(values["frame"]), Instance.from_json(values["instance"], size))
+        if set(values) != {"kind", "frame", "instance"}:
+            raise ValueError(f"a stale mask with the fields {', '.join(sorted(map(str, values)))}")
+        instance = _INSTANCE.validate_json(json.dumps(values["instance"]))
+        instance.check(size)
+        return HandMask(_number(values["frame"]), instance)
     return _decision_from_json(values)
 
 

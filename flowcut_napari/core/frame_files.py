@@ -60,11 +60,15 @@ def find_frames(masks: VideoMasks, mode: FrameFilesMode, moved: Mapping[str, Vid
         return _Files(masks, {})
     record = masks.video
     video = moved[record.name].open() if moved and record.name in moved else _open_where_it_was(record)
-    if video.fingerprint() != record.fingerprint:
+    same_size = (video.height, video.width, len(video)) == (record.height, record.width, record.frames)
+    if not same_size or video.fingerprint() != record.fingerprint:
         raise InputError(
             f"{video.path}: is not what the masks of {record.name} were made of (other frames, or changed since); "
             "make them again"
         )
+    for index, file in masks.files.items():
+        if file != video.frame_file(index):
+            raise InputError(f"{video.path}: frame {index} is {video.frame_file(index)}, its masks call it {file}")
     if isinstance(video, ImageSequence):
         return _Files(masks, {frame.index: video.frame_path(frame.index) for frame in masks.frames})
     return _Decoded(video, masks)

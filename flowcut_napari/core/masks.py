@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 import numpy as np
 from pycocotools import mask as coco
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from flowcut_napari.core.errors import InputError
 
 
+@with_config(ConfigDict(strict=True, extra="forbid"))
 class Rle(TypedDict):
     """A compressed mask: ``size`` is [height, width], ``counts`` the runs in column-major order, as ASCII."""
 
@@ -71,7 +73,7 @@ def _runs(counts: str) -> np.ndarray:
     Each is a number in digits of five bits, lowest first, the sixth bit saying that more follow; from the fourth on
     it is the difference to the one before the last.
     """
-    codes = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    codes = np.frombuffer(counts.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64) - 48
     if codes.size == 0:
         return codes
     last = (codes & 0x20) == 0

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from flowcut_napari.core.errors import InputError
 
+# How files are read: no field too many, no text for a number, no NaN.
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
 MatchMethod = Literal["argmax", "hungarian"]
 FlowName = Literal["raft-large", "raft-small", "dis"]
 PresetName = Literal["flowcut", "locate", "maskcut", "tokencut", "handmade"]
@@ -164,10 +167,16 @@ class CurationParameters(BaseModel):
 def one_line(error: ValidationError) -> str:
     """Return a pydantic error as one line: ``alpha is 1.5: should be less than or equal to 1; ...``."""
     parts = []
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    # What is left of a list when its items are refused is too short, too: that says nothing.
+    items = [item for item in items if item["type"] != "too_short"] or items
+    for item in items:
         field = ".".join(str(part) for part in item["loc"]) or "input"
-        if item["type"] == "extra_forbidden":
-            parts.append(f"{field} is no known parameter")
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            parts.append(f"{field} is not known here")
         else:
-            parts.append(f"{field} is {item['input']!r}: {item['msg'][:1].lower()}{item['msg'][1:]}")
+            found = repr(item["input"])
+            shown = found if len(found) <= 60 else f"{found[:57]}..."
+            said = "is missing" if item["type"] == "missing" else f"is {shown}"
+            parts.append(f"{field} {said}: {item['msg'][:1].lower()}{item['msg'][1:]}")
     return "; ".join(parts)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict
 
 from flowcut_napari.core.affinity import Cosines
 from flowcut_napari.core.cache import ArrayCache, array_digest
 from flowcut_napari.core.eigen import one_blas_thread
+from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.features import Appearance, FeatureModel, Motion, View, resize_picture
 from flowcut_napari.core.flow import FlowModel, partner_frame
 from flowcut_napari.core.masks import Rle, check_rle, decode_rle, encode_rle, mask_iou, rle_box
 from flowcut_napari.core.ncut import Cut, StopReason, cut_cosines
-from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.parameters import STRICT, CutParameters
 from flowcut_napari.core.refine import FrameCrf, crf_is_available, upsample_mask
 from flowcut_napari.core.video import Video
 
@@ -99,6 +101,8 @@ class Instance:
     seed: tuple[int, int] | None
     origin: Origin = "cut"
 
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
     @classmethod
     def of_mask(cls, number: int, mask: np.ndarray, origin: Origin) -> Instance:
         """Make an instance of a mask (height, width) bool that no cut gave."""
@@ -116,26 +120,23 @@ class Instance:
             origin=origin,
         )
 
-    @classmethod
-    def from_json(cls, item: dict[str, Any], size: tuple[int, int]) -> Instance:
-        """Read what ``dataclasses.asdict`` gave, and see that it holds together.
+    def check(self, size: tuple[int, int]) -> None:
+        """See that what was read from a file holds together.
 
         Raises
         ------
-        ValueError, KeyError, TypeError
-            If it does not: of another size than (height, width), runs that do not fill it, another area, ...
+        InputError
+            If it does not: of another size than (height, width), runs that do not fill it, another area or box.
         """
-        instance = cls(**{**item, "seed": tuple(item["seed"]) if item["seed"] is not None else None})
-        if type(instance.id) is not int or instance.id < 1:
-            raise ValueError(f"a mask has the id {instance.id!r}; ids are whole numbers from 1")
-        if instance.segmentation["size"] != list(size):
-            raise ValueError(f"a mask has the size {instance.segmentation['size']}, the video has {list(size)}")
-        if instance.origin not in get_args(Origin):
-            raise ValueError(f"a mask has the origin {instance.origin!r}")
-        area = check_rle(instance.segmentation)
-        if area == 0 or area != instance.area:
-            raise ValueError(f"a mask of {area} pixels says that its area is {instance.area!r}")
-        return instance
+        if self.id < 1:
+            raise InputError(f"a mask has the id {self.id}; ids start at 1")
+        if self.segmentation["size"] != list(size):
+            raise InputError(f"a mask has the size {self.segmentation['size']}, the video has {list(size)}")
+        area = check_rle(self.segmentation)
+        if area == 0 or area != self.area:
+            raise InputError(f"a mask of {area} pixels says that its area is {self.area}")
+        if self.bbox != rle_box(self.segmentation):
+            raise InputError(f"a mask in the box {rle_box(self.segmentation)} says that its box is {self.bbox}")
 
     @property
     def mask(self) -> np.ndarray:
@@ -158,6 +159,8 @@ class Rejected:
     eigenvalue: float
     eigengap: float
     seed: tuple[int, int]
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
 @dataclass(frozen=True)

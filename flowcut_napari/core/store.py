@@ -9,20 +9,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from flowcut_napari.core.decisions import Decision, Decisions, decisions_from_json, decisions_to_json
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.files import write_atomically
 from flowcut_napari.core.ncut import StopReason
-from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.parameters import STRICT, CutParameters, one_line
 from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Origin, Rejected
 from flowcut_napari.core.video import Video, is_inner_path, safe_name
 
 SCHEMA = "flowcut.masks/1"
 SUFFIX = ".masks.json"
+# Of a picture; what is far beyond any camera is damage, and takes memory before it is found out.
+_LARGEST_SIDE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class VideoRecord:
     height: int
     width: int
     fingerprint: str
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     @classmethod
     def of(cls, video: Video) -> VideoRecord:
@@ -192,46 +197,100 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+        raise InputError(f"{path}: cannot be read as JSON ({_brief(error)})") from None
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
-        raise InputError(f"{path}: its schema is {schema!r}; this version reads {SCHEMA!r}")
+        raise InputError(f"{path}: its schema is {_brief(repr(schema))}; this version reads {SCHEMA!r}")
     try:
-        return _masks_from_json(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {str(error).splitlines()[0]})") from None
+        return _masks_of(_File.model_validate_json(text))
+    except ValidationError as error:
+        raise InputError(f"{path}: damaged ({_brief(one_line(error))})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({_brief(error)})") from None
 
 
-def _masks_from_json(content: dict[str, Any]) -> VideoMasks:
-    video = VideoRecord(**content["video"])
+class _Frame(BaseModel):
+    """A frame as it stands in the file."""
+
+    model_config = STRICT
+
+    index: NonNegativeInt
+    file: str | None
+    partner: NonNegativeInt | None
+    stop: StopReason
+    instances: tuple[Instance, ...]
+    rejected: tuple[Rejected, ...] = ()
+
+
+class _File(BaseModel):
+    """The file as it stands; `_masks_of` sees whether it holds together."""
+
+    model_config = STRICT
+
+    schema_: str = Field(alias="schema")
+    video: VideoRecord
+    parameters: CutParameters
+    provenance: dict[str, Any]
+    frames: tuple[_Frame, ...]
+    decisions: dict[str, Any]
+
+
+def _masks_of(file: _File) -> VideoMasks:
+    video = file.video
+    size = (video.height, video.width)
     if video.name != safe_name(video.name):
         raise ValueError(f"the video name {video.name!r} is not safe as a file name")
-    frames = tuple(_frame_from_json(frame, video) for frame in content["frames"])
-    indices = [frame.index for frame in frames]
+    if min(video.frames, *size) < 1 or max(size) > _LARGEST_SIDE:
+        raise ValueError(f"a video of {video.frames} frames of {video.width}x{video.height}")
+    indices = [frame.index for frame in file.frames]
     if indices != sorted(set(indices)):
         raise ValueError("its frames are not in rising order, each once")
     masks = VideoMasks(
         video=video,
-        parameters=CutParameters(**content["parameters"]),
-        provenance=dict(content["provenance"]),
-        frames=frames,
-        files={frame["index"]: _inner_path(frame["file"]) for frame in content["frames"] if frame["file"] is not None},
+        parameters=file.parameters,
+        provenance=file.provenance,
+        frames=tuple(_frame_of(frame, video) for frame in file.frames),
+        files={frame.index: _inner_path(frame.file) for frame in file.frames if frame.file is not None},
     )
-    decisions = decisions_from_json(content["decisions"], masks.basis, (video.height, video.width))
+    decisions = decisions_from_json(file.decisions, masks.basis, size)
     for decision in decisions.made:
         if missing := masks._missing(decision):
             raise ValueError(f"a decision about {missing}, which is not there")
     return replace(masks, decisions=decisions)
 
 
+def _frame_of(frame: _Frame, video: VideoRecord) -> FrameMasks:
+    if max(frame.index, frame.partner or 0) >= video.frames:
+        raise ValueError(f"frame {max(frame.index, frame.partner or 0)} of a video of {video.frames}")
+    for instance in frame.instances:
+        try:
+            instance.check((video.height, video.width))
+        except InputError as error:
+            raise ValueError(f"frame {frame.index}: {error}") from None
+    if len({instance.id for instance in frame.instances}) < len(frame.instances):
+        raise ValueError(f"two masks of frame {frame.index} have one id")
+    return FrameMasks(frame.index, frame.partner, frame.stop, frame.instances, frame.rejected)
+
+
 def _inner_path(file: str) -> str:
     if not is_inner_path(file):
         raise ValueError(f"the frame {file!r} lies outside the folder of its video")
     return file
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _brief(error: Exception | str) -> str:
+    """Return a text that fits a line: what was found in a file may be of any length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def _frame_to_json(frame: FrameMasks, file: str | None) -> dict[str, Any]:
@@ -243,24 +302,3 @@ def _frame_to_json(frame: FrameMasks, file: str | None) -> dict[str, Any]:
         "instances": [asdict(instance) for instance in frame.instances],
         "rejected": [asdict(rejected) for rejected in frame.rejected],
     }
-
-
-def _frame_from_json(frame: dict[str, Any], video: VideoRecord) -> FrameMasks:
-    if not 0 <= frame["index"] < video.frames:
-        raise ValueError(f"frame {frame['index']} of a video of {video.frames}")
-    if frame["stop"] not in get_args(StopReason):
-        raise ValueError(f"frame {frame['index']} stopped for {frame['stop']!r}")
-    instances = tuple(Instance.from_json(item, (video.height, video.width)) for item in frame["instances"])
-    if len({instance.id for instance in instances}) < len(instances):
-        raise ValueError(f"two masks of frame {frame['index']} have one id")
-    return FrameMasks(
-        index=frame["index"],
-        partner=frame["partner"],
-        stop=frame["stop"],
-        instances=instances,
-        rejected=tuple(Rejected(**{**item, "seed": _pair(item["seed"])}) for item in frame["rejected"]),
-    )
-
-
-def _pair(seed: list[int] | None) -> tuple[int, int] | None:
-    return (seed[0], seed[1]) if seed is not None else None

@@ -120,11 +120,11 @@ def find_videos_below(root: str | os.PathLike[str]) -> tuple[list[VideoEntry], l
         If there is no video, or two have one name.
     """
     path = Path(root)
-    if not path.is_dir() or (path / "JPEGImages").is_dir() or list_images(path)[0]:
-        return refuse_same_names(find_videos(root)), []
     entries: list[VideoEntry] = []
     others: list[str] = []
     try:
+        if not os.fspath(root).strip() or not path.is_dir() or (path / "JPEGImages").is_dir() or list_images(path)[0]:
+            return refuse_same_names(find_videos(root)), []
         for inner in sorted(path.iterdir(), key=lambda inner: natural_key(inner.name)):
             if inner.name.startswith("."):
                 continue
@@ -136,7 +136,7 @@ def find_videos_below(root: str | os.PathLike[str]) -> tuple[list[VideoEntry], l
     except OSError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{error.filename or path}: cannot be looked into ({error.strerror or error})") from None
+        raise InputError(f"{os.fspath(root)[:80]}: cannot be looked into ({error.strerror or error})") from None
     if not entries:
         raise InputError(f"{path}: no videos here: no video file, and no folder with images in it")
     return refuse_same_names(entries), [f"passed over {len(others)} without frames: {_some(others)}"] if others else []

@@ -34,7 +34,12 @@ class DavisWriter:
                 raise InputError(
                     f"{curated.masks.video.name}: {len(clip.tracks)} objects; a DAVIS annotation holds {MOST_OBJECTS}"
                 )
-            folder = self.folder / "JPEGImages" / "480p" / _sequence(curated, clip)
+            name = _sequence(curated, clip)
+            if name in self._names:
+                raise InputError(
+                    f"{curated.masks.video.name}: another sequence is called {name} already; rename the video"
+                )
+            folder = self.folder / "JPEGImages" / "480p" / name
             for index in clip.frames:
                 yield index, folder / names[index]
 

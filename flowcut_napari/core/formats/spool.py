@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -31,8 +32,9 @@ class Spool:
         self.path.unlink()
 
     def close(self) -> None:
-        """Close the file, as it is."""
-        self._stream.close()
+        """Let go of the file; what is still in it does not matter any more."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
 
 
 def write_document(path: Path, parts: dict[str, str | Spool]) -> None:
