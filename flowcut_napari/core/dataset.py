@@ -13,13 +13,13 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import flowcut_napari
 from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video
-from flowcut_napari.core.dataset_check import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN
+from flowcut_napari.core.dataset_check import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN, is_dataset
 from flowcut_napari.core.decisions import HandMask, decision_to_json, describe_stale
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
@@ -187,13 +187,25 @@ def export_dataset(
     OutputError
         If it cannot be written; nothing half-written is left.
     """
-    report = ExportReport(folder, plan)
-    with made_whole(folder, ABOUT, plan.overwrite) as part:
+    return _export(files, folder, folder, folder, plan, on_video)
+
+
+def _export(
+    files: Sequence[Path],
+    folder: Path,
+    final: Path,
+    replaced: Path,
+    plan: ExportPlan,
+    on_video: Callable[[str], None] | None,
+) -> ExportReport:
+    """Make a dataset in a folder that is or will be `final`, in or for the folder that is `replaced`."""
+    report = ExportReport(final, plan)
+    with made_whole(folder, is_dataset, plan.overwrite) as part:
         about = _About(part, plan)
         writer = _WRITERS[plan.format](part)
         try:
             for file in sorted(files, key=lambda file: natural_key(_name_of(file))):
-                _export_video(file, writer, about, plan, report)
+                _export_video(file, writer, about, plan, report, replaced)
                 if on_video:
                     on_video(_name_of(file))
             if not report.videos:
@@ -202,7 +214,7 @@ def export_dataset(
         except OSError as error:
             if isinstance(error, FlowCutError):
                 raise
-            raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+            raise OutputError(f"{final}: cannot be written ({error.strerror or error})") from None
         finally:
             writer.close()
             about.close()
@@ -220,13 +232,13 @@ def export_splits(
     by_name = {_name_of(file): file for file in files}
     splits = split_by_video(by_name, shares)
     reports = {}
-    with made_whole(folder, ABOUT, plan.overwrite) as part:
+    with made_whole(folder, is_dataset, plan.overwrite) as part:
         for split, names in splits.items():
             try:
-                report = export_dataset([by_name[name] for name in names], part / split, plan, on_video)
+                of_split = [by_name[name] for name in names]
+                reports[split] = _export(of_split, part / split, folder / split, folder, plan, on_video)
             except InputError as error:
                 raise InputError(f"split {split}: {error}") from None
-            reports[split] = replace(report, folder=folder / split)
         (part / ABOUT).write_text(_dump({"schema": SPLITS_SCHEMA, "splits": splits}) + "\n", encoding="utf-8")
     return reports
 
@@ -265,12 +277,15 @@ def split_by_video(names: Iterable[str], shares: Mapping[str, float]) -> dict[st
     return splits
 
 
-def _export_video(file: Path, writer: _Writer, about: _About, plan: ExportPlan, report: ExportReport) -> None:
+def _export_video(
+    file: Path, writer: _Writer, about: _About, plan: ExportPlan, report: ExportReport, replaced: Path
+) -> None:
     name = _name_of(file)
     try:
         masks = load_masks(file)
         if masks.video.name != name:
             raise InputError(f"{file}: holds the masks of {masks.video.name}; call it {masks.video.name}{SUFFIX}")
+        _spare_frames(masks, replaced)
         curated = curate_video(masks, plan.parameters)
         frames = find_frames(masks, plan.frame_files, plan.moved)
         if curated.clips:
@@ -291,6 +306,14 @@ def _export_video(file: Path, writer: _Writer, about: _About, plan: ExportPlan, 
     else:
         report.empty.append(name)
     about.add(curated)
+
+
+def _spare_frames(masks: VideoMasks, folder: Path) -> None:
+    """Refuse to replace a dataset by one that is made of its frames."""
+    if Path(os.path.realpath(masks.video.path)).is_relative_to(os.path.realpath(folder)):
+        raise OutputError(
+            f"{folder}: holds the frames of {masks.video.name}, so it cannot be replaced; give another -o"
+        )
 
 
 def _place_frames(

@@ -93,6 +93,15 @@ def check_dataset(folder: Path, on_item: Callable[[], None] | None = None) -> Da
     return check
 
 
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is a dataset of ours, or the parts of one."""
+    try:
+        schema = next((value for name, value in read_items(folder / ABOUT) if name == "schema"), None)
+    except InputError:
+        return False
+    return schema in (SCHEMA, SPLITS_SCHEMA)
+
+
 def read_about(folder: Path) -> dict[str, Any] | None:
     """Return the head of a dataset's ``dataset.json`` (all but its videos), or None where there is none.
 

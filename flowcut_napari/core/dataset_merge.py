@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flowcut_napari.core.dataset_check import ABOUT, WRITTEN, check_dataset, read_about
+from flowcut_napari.core.dataset_check import ABOUT, WRITTEN, check_dataset, is_dataset, read_about
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
 from flowcut_napari.core.formats.spool import Spool, write_document
@@ -37,6 +37,8 @@ def merge_datasets(
     """
     if len({source.resolve() for source in sources}) < max(2, len(sources)):
         raise InputError("merging takes two datasets or more, each once")
+    if folder.resolve() in {source.resolve() for source in sources}:
+        raise InputError(f"{folder}: is one of the datasets to be merged; give another -o")
     heads = [_checked(source) for source in sources]
     form = heads[0]["format"]
     for source, head in zip(sources, heads, strict=True):
@@ -44,7 +46,7 @@ def merge_datasets(
             raise InputError(f"{source}: is of the format {head['format']}, {sources[0]} of {form}; export both alike")
         if head["frame_files"] == "none" and frame_files != "none":
             raise InputError(f"{source}: has no frames; merge with --frame-files none, or export it with frames")
-    with made_whole(folder, ABOUT, overwrite) as part:
+    with made_whole(folder, is_dataset, overwrite) as part:
         merge = _Merge(part, form, frame_files)
         try:
             for source, head in zip(sources, heads, strict=True):

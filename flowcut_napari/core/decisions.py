@@ -47,6 +47,10 @@ class ClipVerdict(Decision):
     at: str = ""
     kind: ClassVar[str] = "clip"
 
+    def __post_init__(self) -> None:
+        if len(self.clip) < 2 or list(self.clip) != sorted(set(self.clip)):
+            raise InputError(f"{list(self.clip)[:20]} is no clip: its frames are two or more, rising")
+
     def frames(self) -> tuple[int, ...]:
         """Return the frames of the clip."""
         return self.clip

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,17 +75,17 @@ def lock_folder(folder: Path, name: str, refusal: str) -> Iterator[None]:
 
 
 @contextmanager
-def made_whole(folder: Path, mark: str, overwrite: bool = False) -> Iterator[Path]:
+def made_whole(folder: Path, replaceable: Callable[[Path], bool], overwrite: bool = False) -> Iterator[Path]:
     """Give a folder beside the wanted one to write into; at the end it takes the other's place, whole, or goes.
 
     Parameters
     ----------
     folder : Path
         Not there, empty, or one that may be replaced.
-    mark : str
-        The file by which a folder is known as one that this package made.
+    replaceable : callable
+        Tells whether a folder that is there is one that this package made; no other is ever replaced.
     overwrite : bool
-        Whether such a folder is replaced; no other ever is.
+        Whether such a folder is replaced.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def made_whole(folder: Path, mark: str, overwrite: bool = False) -> Iterator[Pat
     OutputError
         If it cannot be written.
     """
-    _check_place(folder, mark, overwrite)
+    _check_place(folder, replaceable, overwrite)
     part, old = (folder.parent / f".{folder.name}.{suffix}" for suffix in ("part", "old"))
     with lock_folder(folder.parent, f".{folder.name}.lock", f"{folder}: another process is writing this folder"):
         try:
@@ -110,12 +110,17 @@ def made_whole(folder: Path, mark: str, overwrite: bool = False) -> Iterator[Pat
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _check_place(folder: Path, mark: str, overwrite: bool) -> None:
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{folder}: is in the way; give another -o")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not (folder / mark).is_file():
+def _check_place(folder: Path, replaceable: Callable[[Path], bool], overwrite: bool) -> None:
+    try:
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise InputError(f"{folder}: is in the way; give another -o")
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return
+    except OSError as error:
+        if isinstance(error, InputError):
+            raise
+        raise OutputError(f"{str(folder)[:200]}: cannot be written ({error.strerror or error})") from None
+    if not replaceable(folder):
         raise InputError(f"{folder}: is a folder with other files; give a new one with -o")
     if not overwrite:
         raise InputError(f"{folder}: is there already; give another -o, or --overwrite to replace it")

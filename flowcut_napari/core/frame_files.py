@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -66,19 +67,23 @@ def find_frames(masks: VideoMasks, mode: FrameFilesMode, moved: Mapping[str, Vid
             f"{video.path}: is not what the masks of {record.name} were made of (other frames, or changed since); "
             "make them again"
         )
-    for index, file in masks.files.items():
-        if file != video.frame_file(index):
-            raise InputError(f"{video.path}: frame {index} is {video.frame_file(index)}, its masks call it {file}")
     if isinstance(video, ImageSequence):
+        for index, file in masks.files.items():
+            if file != video.frame_file(index):
+                raise InputError(f"{video.path}: frame {index} is {video.frame_file(index)}, its masks call it {file}")
         return _Files(masks, {frame.index: video.frame_path(frame.index) for frame in masks.frames})
     return _Decoded(video, masks)
 
 
 def _open_where_it_was(record: VideoRecord) -> Video:
     path = Path(record.path)
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except (OSError, ValueError):  # no path that could be
+        is_there = False
+    if not is_there:
         raise InputError(
-            f"{record.name}: its video is not at {path} any more; give --videos with where it is now, "
+            f"{record.name}: its video is not at {str(path)[:200]} any more; give --videos with where it is now, "
             "or --frame-files none for annotations alone"
         )
     if path.suffix.lower() == ".json" and path.is_file():
@@ -122,6 +127,8 @@ def place_file(source: Path, target: Path, mode: FrameFilesMode) -> None:
     except OSError as error:
         if error.filename == os.fspath(source) and error.filename2 is None:
             raise InputError(f"{source}: cannot be read ({error.strerror or error})") from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{source}: its name is too long for the folder of the dataset") from None
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 

@@ -174,6 +174,8 @@ def one_line(error: ValidationError) -> str:
         field = ".".join(str(part) for part in item["loc"]) or "input"
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             parts.append(f"{field} is not known here")
+        elif item["type"] == "json_invalid":
+            parts.append("a text in it is no Unicode")  # which is all that Python's own reader lets pass
         else:
             found = repr(item["input"])
             shown = found if len(found) <= 60 else f"{found[:57]}..."

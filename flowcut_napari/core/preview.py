@@ -161,7 +161,7 @@ def _strip(video: dict[str, Any], tracks: Sequence[Sequence[Rle | None]], root: 
     """Return frames of a clip side by side with the masks of its instances."""
     last = video["length"] - 1
     shown = sorted({0, last // 2 if last > 1 else 0, last})
-    height = max(1, round(width * video["height"] / video["width"]))
+    height = min(max(1, round(width * video["height"] / video["width"])), 4 * width)
     strip = Image.new("RGB", (len(shown) * (width + 2) - 2, height), _PAPER)
     for place, frame in enumerate(shown):
         masks = [(number, decode_rle(rle)) for number, track in enumerate(tracks, start=1) if (rle := track[frame])]

@@ -197,11 +197,15 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a regular file")
         text = path.read_text(encoding="utf-8")
         content = json.loads(text, parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: cannot be read as JSON ({_brief(error)})") from None
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
