@@ -20,6 +20,7 @@ from flowcut_napari import __version__
 from flowcut_napari.commands import console
 from flowcut_napari.commands.options import Settings, with_settings
 from flowcut_napari.core.errors import FlowCutError, FlowCutWarning, InputError
+from flowcut_napari.core.times import source_date_epoch
 
 app = typer.Typer(
     name="flowcut",
@@ -140,6 +141,8 @@ def batch(
     as_json: Json = False,
 ) -> None:
     """Stage 1 for a whole dataset: one task a video, on this machine's cores or a Dask cluster."""
+    # Some module that Dask brings along reads it too, and fails.
+    source_date_epoch()
     from flowcut_napari.commands.batch import batch_videos
 
     raise typer.Exit(
@@ -232,11 +235,13 @@ def curate(
     from flowcut_napari.commands import curate as command
 
     if check is not None:
-        if masks or out or merge:
-            raise InputError("--check DATASET looks at one dataset and makes none; leave OUT, -o and --merge away")
+        if masks or out or merge or split is not None or videos or preview:
+            raise InputError("--check DATASET looks at one dataset and makes none; give nothing else")
         raise typer.Exit(command.check(check, as_json=as_json))
     if not masks or out is None:
         raise InputError("give folders of masks and -o DATASET (see --help)")
+    if merge and (split is not None or videos or preview):
+        raise InputError("--merge puts datasets together as they are; leave --split, --videos and --preview away")
     if merge:
         code = command.merge(masks, out, frame_files=frame_files, overwrite=overwrite, as_json=as_json)
         raise typer.Exit(code)
@@ -361,12 +366,20 @@ def _watch_warnings_and_signals() -> None:
             console.note(str(message))
 
     def end(number: int, _: object) -> None:
+        # Once is enough: what is being put in order must not be broken off.
+        for other in names:
+            signal.signal(getattr(signal, other), signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise _Ended(number)
 
     warnings.showwarning = show  # type: ignore[assignment]
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
-            signal.signal(getattr(signal, name), end)
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    for name in names:
+        number = getattr(signal, name)
+        # What is ignored when this starts, as under nohup, stays so.
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _report(error: Exception) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from flowcut_napari.commands import console
 from flowcut_napari.commands.options import Settings, parse_frames
-from flowcut_napari.core.batch import BatchPlan, VideoOutcome, find_plan_weights, run_batch
+from flowcut_napari.core.batch import BatchPlan, ClusterLostError, VideoOutcome, plan_weights, run_batch
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
 from flowcut_napari.core.video import VideoEntry, find_videos_below, refuse_same_names
@@ -44,8 +45,8 @@ def batch_videos(
     parameters = settings.parameters
     plan = BatchPlan(
         parameters=parameters,
-        job=MasksJob(out.resolve(), parse_frames(frames), overwrite=overwrite, resume=resume),
-        weights=find_plan_weights(parameters, settings.weights),
+        job=MasksJob(Path(os.path.abspath(out)), parse_frames(frames), overwrite=overwrite, resume=resume),
+        weights=plan_weights(parameters, settings.weights, settings.device if scheduler is None else None),
         device=settings.device,
         cache=use_cache,
     )
@@ -67,10 +68,21 @@ def batch_videos(
         elif not as_json and outcome.status == "done":
             console.result(_line(outcome))
 
+    lost = False
     with tally.shown():
-        outcomes = run_batch(
-            entries, plan, workers=count, scheduler=scheduler, on_outcome=take, on_frames=tally.add_frames
-        )
+        try:
+            outcomes = run_batch(
+                entries,
+                plan,
+                workers=count,
+                scheduler=scheduler,
+                on_outcome=take,
+                on_frames=tally.add_frames,
+                on_note=console.note,
+            )
+        except ClusterLostError as error:
+            outcomes, lost = error.outcomes, True
+            console.failure(str(error))
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if as_json:
         console.print_json(_document(outcomes, tally))
@@ -78,7 +90,7 @@ def batch_videos(
         console.result(tally.sentence())
         if failed and len(failed) < len(outcomes):
             console.failure(f"{len(failed)} of {len(outcomes)} videos failed: {_some(failed)}; mend and --resume")
-    if not failed:
+    if not failed and not lost:
         return 0
     return 1 if len(failed) < len(outcomes) else 2
 
@@ -86,7 +98,8 @@ def batch_videos(
 def _find(roots: list[str]) -> list[VideoEntry]:
     entries = []
     for root in roots:
-        found, notes = find_videos_below(root)
+        # Workers may stand in another folder.
+        found, notes = find_videos_below(os.path.abspath(root) if root.strip() else root)
         entries += found
         for text in notes:
             console.note(text)

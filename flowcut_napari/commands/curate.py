@@ -11,22 +11,21 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from flowcut_napari.commands import console
+from flowcut_napari.core.about import WRITTEN
 from flowcut_napari.core.clips import CLIP_REASONS, Yield
 from flowcut_napari.core.dataset import (
-    DatasetFormat,
     ExportPlan,
     ExportReport,
     export_dataset,
     export_splits,
     find_masks,
 )
-from flowcut_napari.core.dataset_check import WRITTEN, check_dataset
+from flowcut_napari.core.dataset_check import check_dataset
 from flowcut_napari.core.dataset_merge import merge_datasets
 from flowcut_napari.core.errors import FlowCutError, InputError
-from flowcut_napari.core.frame_files import FrameFilesMode
-from flowcut_napari.core.parameters import CurationParameters, one_line
+from flowcut_napari.core.parameters import CurationParameters, DatasetFormat, FrameFilesMode, one_line
 from flowcut_napari.core.preview import dataset_sheet, save_picture
-from flowcut_napari.core.video import VideoEntry, find_videos_below
+from flowcut_napari.core.video import VideoEntry, find_videos_below, refuse_same_names
 
 _WHY = {
     "no_mask": "no mask",
@@ -71,7 +70,7 @@ def make_plan(
         )
     except ValidationError as error:
         raise InputError(one_line(error)) from None
-    moved = {entry.name: entry for root in videos for entry in _found(root)}
+    moved = {entry.name: entry for entry in refuse_same_names([entry for root in videos for entry in _found(root)])}
     return ExportPlan(parameters, form, frame_files, moved, overwrite)  # type: ignore[arg-type]  # looked at above
 
 
@@ -173,7 +172,8 @@ def parse_split(text: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     for part in text.split(","):
         name, separator, share = (piece.strip() for piece in part.partition("="))
-        if not separator or not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) or name in shares:
+        known = {other.casefold() for other in shares}
+        if not separator or not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) or name.casefold() in known:
             raise InputError(f"--split {text[:80]!r}: give NAME=SHARE,..., such as train=0.9,val=0.1")
         try:
             shares[name] = float(share)

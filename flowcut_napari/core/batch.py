@@ -6,38 +6,36 @@ file is written whole or not at all, so a run can be ended at any moment and res
 
 from __future__ import annotations
 
+import itertools
 import json
-import logging
-import shutil
-import tempfile
+import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import flowcut_napari
 from flowcut_napari.core.cache import ArrayCache
+from flowcut_napari.core.cluster import reach_cluster, start_cluster
 from flowcut_napari.core.errors import FlowCutError, FlowCutWarning, InputError
-from flowcut_napari.core.files import check_writable, lock_folder
+from flowcut_napari.core.files import check_writable, lock_folder, remove_unfinished
+from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.run import Segmenter
+from flowcut_napari.core.times import utc
 from flowcut_napari.core.video import VideoEntry
 from flowcut_napari.core.video_job import MasksJob
-from flowcut_napari.core.weights import find_weights
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 JOURNAL = "batch.jsonl"
-# How long a scheduler may take to answer.
-_PATIENCE = 10
-# The topic under which workers tell of finished frames, and how often they do, in seconds.
-_FRAMES, _BEAT = "flowcut-frames", 1.0
+# How often workers tell of finished frames, and when it is time to say that there are none, in seconds.
+_BEAT, _NO_WORKER = 1.0, 5
 # Videos that are under way for each thread of a worker: one at work, one to follow.
 _AHEAD = 2
 _FEWEST_AHEAD = 8
@@ -52,13 +50,13 @@ class BatchPlan:
     parameters : CutParameters
     job : MasksJob
     weights : tuple of (str, Path)
-        Weights files by the name of their model.
+        Weights files by the name of their model (see `plan_weights`).
     device : str
         As workers see it: on a machine with several GPUs, the workers of ``cuda`` share them out.
     cache : bool
         Whether features and flow are kept on disk.
-    version : str
-        Of this package.
+    topic : str
+        Under which workers tell of finished frames.
     """
 
     parameters: CutParameters
@@ -66,12 +64,12 @@ class BatchPlan:
     weights: tuple[tuple[str, Path], ...] = ()
     device: str = "auto"
     cache: bool = True
-    version: str = flowcut_napari.__version__
+    topic: str = "flowcut-frames"
 
 
 @dataclass(frozen=True)
 class VideoOutcome:
-    """What became of a video."""
+    """What became of a video; `is_fatal` if it would become of every other, too."""
 
     name: str
     status: Literal["done", "skipped", "failed"]
@@ -82,6 +80,27 @@ class VideoOutcome:
     seconds: float = 0.0
     error: str | None = None
     notes: tuple[str, ...] = ()
+    is_fatal: bool = False
+
+
+def plan_weights(parameters: CutParameters, given: dict[str, Path], device: str | None) -> tuple[tuple[str, Path], ...]:
+    """Find the weights for all workers, and see that what is asked for can be had: one error, and not one a video.
+
+    Parameters
+    ----------
+    parameters : CutParameters
+    given : dict of str to Path
+        Weights files by the name of their model.
+    device : str or None
+        Where the workers are on this machine; None where they are elsewhere.
+
+    Raises
+    ------
+    InputError, WeightsError
+        If not.
+    """
+    plan = ModelPlan.make(parameters, given, device or "cpu")
+    return tuple((name, file.path.resolve()) for name, file in sorted(plan.weights.items()))
 
 
 def run_batch(
@@ -92,6 +111,7 @@ def run_batch(
     scheduler: str | None = None,
     on_outcome: Callable[[VideoOutcome], None] | None = None,
     on_frames: Callable[[int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[VideoOutcome]:
     """Make the masks of many videos.
 
@@ -101,13 +121,15 @@ def run_batch(
         With names that differ (see `find_videos_below`).
     plan : BatchPlan
     workers : int
-        Processes of one thread each, started for this run.
+        Processes of one thread each, started for this run, not more than there are videos.
     scheduler : str, optional
         Address or scheduler file of a Dask cluster to use instead.
     on_outcome : callable, optional
         Called with what became of each video, in the order in which they end.
     on_frames : callable, optional
         Called about every second for each worker with the number of frames it has finished since, from a thread.
+    on_note : callable, optional
+        Called with what a user should know of the run as a whole.
 
     Returns
     -------
@@ -118,41 +140,92 @@ def run_batch(
     ------
     InputError
         If another batch writes into the folder, the cluster does not answer, or its workers cannot do this work.
-    WeightsError
-        If weights are missing.
+    ClusterLostError
+        If the cluster goes away.
     OutputError
         If the folder cannot be written.
     """
     out = plan.job.out
+    note = on_note or (lambda _: None)
     check_writable(out)
     outcomes: dict[str, VideoOutcome] = {}
+    finished = {f".{plan.job.path(entry).name}." for entry in entries}
     with ExitStack() as stack:
         stack.enter_context(lock_folder(out, ".batch.lock", f"{out}: another batch is writing into this folder"))
-        client = stack.enter_context(_cluster(workers, scheduler))
+        # What workers that were killed had begun to write, in this run or an earlier one.
+        remove_unfinished(out, finished)
+        stack.callback(remove_unfinished, out, finished)
+        journal = stack.enter_context(_Journal(out / JOURNAL, note))
+        cluster = reach_cluster(scheduler) if scheduler is not None else start_cluster(min(workers, len(entries)))
+        client = stack.enter_context(cluster)
+        plan = replace(plan, topic=f"flowcut-frames-{client.id}")
         if on_frames:
-            client.subscribe_topic(_FRAMES, lambda event: on_frames(event[1]))
-        journal = stack.enter_context((out / JOURNAL).open("a", encoding="utf-8"))
-        for outcome in _outcomes(client, entries, plan):
-            outcomes[outcome.name] = outcome
-            line = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **asdict(outcome)}
-            journal.write(json.dumps(line) + "\n")
-            journal.flush()
-            if on_outcome:
-                on_outcome(outcome)
+            client.subscribe_topic(plan.topic, lambda event: on_frames(event[1]))
+        try:
+            _wait_for_a_worker(client, note)
+            for outcome in _outcomes(client, entries, plan):
+                if outcome.is_fatal:
+                    raise InputError(outcome.error)
+                outcomes[outcome.name] = outcome
+                journal.write(outcome)
+                if on_outcome:
+                    on_outcome(outcome)
+        except OSError as error:
+            if isinstance(error, FlowCutError):
+                raise
+            # Dask's own errors of lost connections are of this kind.
+            raise ClusterLostError(list(outcomes.values()), len(entries) - len(outcomes)) from None
     return [outcomes[entry.name] for entry in entries]
 
 
-def find_plan_weights(parameters: CutParameters, given: dict[str, Path]) -> tuple[tuple[str, Path], ...]:
-    """Find the weights once for all workers, so that a missing file is one error and not one a video.
+class ClusterLostError(FlowCutError):
+    """The scheduler went away in the middle of a run; `outcomes` are what it told before."""
 
-    Raises
-    ------
-    WeightsError
-        If one is missing.
-    """
-    names = [parameters.features, parameters.flow] if parameters.uses_flow else [parameters.features]
-    found = find_weights(names, given)
-    return tuple((name, file.path.resolve()) for name, file in sorted(found.items()))
+    def __init__(self, outcomes: list[VideoOutcome], left: int) -> None:
+        super().__init__(f"the Dask cluster does not answer any more; {left} videos are left, run again with --resume")
+        self.outcomes = outcomes
+
+
+class _Journal(AbstractContextManager["_Journal"]):
+    """The file with a line for every video: for people, so trouble with it is said and does not stop the work."""
+
+    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+        self._path = path
+        self._note = note
+        self._works = True
+
+    def __enter__(self) -> _Journal:
+        self._append(b"")
+        return self
+
+    def write(self, outcome: VideoOutcome) -> None:
+        line = {"at": utc(time.time()), **asdict(outcome)}
+        line.pop("is_fatal")
+        self._append(json.dumps(line).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        if not self._works:
+            return
+        try:
+            with self._path.open("ab+") as stream:
+                if stream.seek(0, os.SEEK_END):
+                    stream.seek(-1, os.SEEK_END)
+                    if stream.read(1) != b"\n":
+                        stream.write(b"\n")  # after the half line of a run that was killed while it wrote
+                stream.write(line)
+        except OSError as error:
+            self._works = False
+            self._note(f"{self._path}: cannot be written ({error.strerror or error}); the run goes on without it")
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+def _wait_for_a_worker(client: Client, note: Callable[[str], None]) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_NO_WORKER)
+    except TimeoutError:
+        note("the Dask cluster has no worker yet; the run begins when one comes")
 
 
 def _outcomes(client: Client, entries: Sequence[VideoEntry], plan: BatchPlan) -> Iterator[VideoOutcome]:
@@ -164,14 +237,17 @@ def _outcomes(client: Client, entries: Sequence[VideoEntry], plan: BatchPlan) ->
     running: Any = as_completed([], with_results=False)
 
     def submit(count: int) -> None:
-        for entry, _ in zip(waiting, range(count), strict=False):
+        for entry in itertools.islice(waiting, count):
             key = f"video-{len(names)}-{entry.name}"
             names[key] = entry.name
-            future = client.submit(make_video, entry, plan, key=key, pure=False)
-            running.add(future)
+            running.add(client.submit(make_video, entry, plan, key=key, pure=False))
 
     submit(_room(client))
     for future in running:
+        if future.status in ("lost", "pending"):
+            # Its worker died with the outcome; Dask has the video looked at once more.
+            running.add(future)
+            continue
         yield _outcome_of(future, names[str(future.key)])
         future.release()
         # A worker that came since gets work too.
@@ -189,13 +265,14 @@ def _outcome_of(future: Future, name: str) -> VideoOutcome:
     if future.status == "finished":
         return future.result()
     if future.status != "error":
-        return VideoOutcome(name, "failed", error=f"{name}: {future.status} by the cluster; run again with --resume")
+        raise ConnectionError(f"{future.status} by the cluster")
     error = future.exception()
     if isinstance(error, KilledWorker):
         text = f"{name}: workers that worked on it were ended again and again, most likely for want of memory"
         return VideoOutcome(name, "failed", error=text)
     if isinstance(error, ImportError) and not isinstance(error, FlowCutError):
-        raise InputError(f"the cluster's workers cannot import what this takes ({error}); install flowcut-napari there")
+        text = f"the cluster's workers cannot import what this takes ({error}); install flowcut-napari there"
+        return VideoOutcome(name, "failed", error=text, is_fatal=True)
     return VideoOutcome(name, "failed", error=f"{name}: unexpected {type(error).__name__}: {error}")
 
 
@@ -206,17 +283,23 @@ _ready: tuple[BatchPlan, Segmenter] | None = None
 
 def make_video(entry: VideoEntry, plan: BatchPlan) -> VideoOutcome:
     """Make and save the masks of one video; this runs on a worker."""
-    global _ready
     # Models and thread caps belong to the process: a worker of several threads takes one video after the other.
     with _lock, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FlowCutWarning)
         try:
-            _take_own_gpu(plan)
-            if _ready is None or _ready[0] != plan:
-                _ready = plan, _segmenter(plan)
-            made = plan.job.make(_ready[1], entry, on_frame=_Beat())
+            segmenter = _segmenter(plan)
+        except FlowCutError as error:
+            return VideoOutcome(entry.name, "failed", error=str(error), is_fatal=True)
+        try:
+            made = plan.job.make(segmenter, entry, on_frame=_Beat(plan.topic))
         except FlowCutError as error:
             return VideoOutcome(entry.name, "failed", error=str(error))
+        except MemoryError as error:
+            text = f"{entry.name}: out of memory ({error}); try a smaller --size or fewer --workers"
+            return VideoOutcome(entry.name, "failed", error=text)
+        except OSError as error:
+            text = f"{error.filename or entry.place}: cannot be read or written ({error.strerror or error})"
+            return VideoOutcome(entry.name, "failed", error=text)
     said = [str(item.message) for item in caught if issubclass(item.category, FlowCutWarning)]
     masks = made.masks
     return VideoOutcome(
@@ -234,25 +317,29 @@ def make_video(entry: VideoEntry, plan: BatchPlan) -> VideoOutcome:
 class _Beat:
     """Tells the client every now and then how many frames were finished."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str) -> None:
         from distributed import get_worker
 
         self._worker = get_worker()
+        self._topic = topic
         self._frames = 0
         self._told = time.monotonic()
 
     def __call__(self, _: FrameMasks) -> None:
         self._frames += 1
         if time.monotonic() - self._told >= _BEAT:
-            self._worker.log_event(_FRAMES, self._frames)
+            self._worker.log_event(self._topic, self._frames)
             self._frames, self._told = 0, time.monotonic()
 
 
 def _segmenter(plan: BatchPlan) -> Segmenter:
-    if plan.version != flowcut_napari.__version__:
-        raise InputError(f"this worker has flowcut-napari {flowcut_napari.__version__}, the run is of {plan.version}")
-    cache = ArrayCache() if plan.cache else None
-    return Segmenter(plan.parameters, weights=dict(plan.weights), device=plan.device, cache=cache, timed=False)
+    global _ready
+    if _ready is None or _ready[0] != plan:
+        _take_own_gpu(plan)
+        cache = ArrayCache() if plan.cache else None
+        segmenter = Segmenter(plan.parameters, weights=dict(plan.weights), device=plan.device, cache=cache, timed=False)
+        _ready = plan, segmenter
+    return _ready[1]
 
 
 def _take_own_gpu(plan: BatchPlan) -> None:
@@ -265,56 +352,3 @@ def _take_own_gpu(plan: BatchPlan) -> None:
     name = get_worker().name
     if isinstance(name, int) and torch.cuda.device_count() > 1:
         torch.cuda.set_device(name % torch.cuda.device_count())
-
-
-@contextmanager
-def _cluster(workers: int, scheduler: str | None) -> Iterator[Client]:
-    """Start a cluster on this machine, or reach the given one."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    # What goes wrong is said in the outcome of the video that it concerns.
-    quiet = {
-        name: "critical" for name in ("distributed", "distributed.client", "distributed.worker", "bokeh", "tornado")
-    }
-    for name in quiet:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    scratch = tempfile.mkdtemp(prefix="flowcut-batch-")
-    try:
-        with dask.config.set({"logging": quiet, "temporary-directory": scratch}):
-            if scheduler is not None:
-                with _reach(scheduler) as client:
-                    yield client
-                return
-            with (
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
-                yield client
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _reach(scheduler: str) -> Client:
-    from distributed import Client
-
-    is_file = scheduler.endswith(".json") or Path(scheduler).is_file()
-    try:
-        if is_file:
-            if not Path(scheduler).is_file():
-                raise InputError(f"--scheduler {scheduler}: no such scheduler file")
-            return Client(scheduler_file=scheduler, timeout=_PATIENCE)
-        return Client(scheduler, timeout=_PATIENCE)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        if isinstance(error, InputError):
-            raise
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"--scheduler {scheduler}: no Dask scheduler answers there ({why}); give tcp://HOST:PORT or its file"
-        ) from None

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import flowcut_napari
+from flowcut_napari.core.about import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN, About, compact, is_dataset
 from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video
-from flowcut_napari.core.dataset_check import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN, is_dataset
 from flowcut_napari.core.decisions import HandMask, decision_to_json, describe_stale
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
@@ -27,14 +26,11 @@ from flowcut_napari.core.formats.coco import CocoWriter
 from flowcut_napari.core.formats.davis import DavisWriter
 from flowcut_napari.core.formats.spool import Spool, write_document
 from flowcut_napari.core.formats.ytvis import YtvisWriter
-from flowcut_napari.core.frame_files import FrameFilesMode, find_frames
+from flowcut_napari.core.frame_files import find_frames, spare_frames
 from flowcut_napari.core.images import natural_key
-from flowcut_napari.core.parameters import CurationParameters
+from flowcut_napari.core.parameters import CurationParameters, DatasetFormat, FrameFilesMode
 from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
 from flowcut_napari.core.video import VideoEntry
-
-DatasetFormat = Literal["ytvis", "coco", "davis"]
-
 
 # What to do where no clip is left, by the most common reason.
 _ADVICE = {
@@ -239,7 +235,7 @@ def export_splits(
                 reports[split] = _export(of_split, part / split, folder / split, folder, plan, on_video)
             except InputError as error:
                 raise InputError(f"split {split}: {error}") from None
-        (part / ABOUT).write_text(_dump({"schema": SPLITS_SCHEMA, "splits": splits}) + "\n", encoding="utf-8")
+        (part / ABOUT).write_text(compact({"schema": SPLITS_SCHEMA, "splits": splits}) + "\n", encoding="utf-8")
     return reports
 
 
@@ -285,9 +281,9 @@ def _export_video(
         masks = load_masks(file)
         if masks.video.name != name:
             raise InputError(f"{file}: holds the masks of {masks.video.name}; call it {masks.video.name}{SUFFIX}")
-        _spare_frames(masks, replaced)
         curated = curate_video(masks, plan.parameters)
         frames = find_frames(masks, plan.frame_files, plan.moved)
+        spare_frames([masks.video.path, *([plan.moved[name].place] if name in plan.moved else [])], replaced)
         if curated.clips:
             _place_frames(frames.place, list(writer.frame_places(curated, frames.names)), plan.frame_files)
             writer.add(curated, frames.names)
@@ -306,14 +302,6 @@ def _export_video(
     else:
         report.empty.append(name)
     about.add(curated)
-
-
-def _spare_frames(masks: VideoMasks, folder: Path) -> None:
-    """Refuse to replace a dataset by one that is made of its frames."""
-    if Path(os.path.realpath(masks.video.path)).is_relative_to(os.path.realpath(folder)):
-        raise OutputError(
-            f"{folder}: holds the frames of {masks.video.name}, so it cannot be replaced; give another -o"
-        )
 
 
 def _place_frames(
@@ -351,7 +339,7 @@ class _About:
             self._stage1.append(made_with)
         content = _hand_work(masks)
         self._videos.add(
-            _dump(
+            compact(
                 {
                     "name": masks.video.name,
                     "fingerprint": masks.video.fingerprint,
@@ -381,19 +369,18 @@ class _About:
             "instances": total.instances,
             **dict(zip(WRITTEN[self._plan.format], written, strict=True)),
         }
-        head = {
-            "schema": SCHEMA,
-            "format": self._plan.format,
-            "frame_files": self._plan.frame_files,
-            "flowcut_napari": flowcut_napari.__version__,
-            "counts": counts,
-            "stage2": [self._plan.parameters.model_dump(mode="json")],
-            "yield": _yields(report.yields),
-            "failed": [{"video": name, "error": text} for name, text in report.failed],
-            "stage1": self._stage1,
-        }
-        parts: dict[str, str | Spool] = {name: _dump(value) for name, value in head.items()}
-        write_document(self._path, {**parts, "videos": self._videos})
+        about = About(
+            schema=SCHEMA,
+            format=self._plan.format,
+            frame_files=self._plan.frame_files,
+            flowcut_napari=flowcut_napari.__version__,
+            counts=counts,
+            stage2=[self._plan.parameters.model_dump(mode="json")],
+            **{"yield": _yields(report.yields)},
+            failed=[name for name, _ in report.failed],
+            stage1=self._stage1,
+        )
+        write_document(self._path, {**about.to_parts(), "videos": self._videos})
 
     def close(self) -> None:
         self._videos.close()
@@ -444,7 +431,3 @@ def _why_no_clip(report: ExportReport) -> str:
 
 def _name_of(file: Path) -> str:
     return file.name.removesuffix(SUFFIX)
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)

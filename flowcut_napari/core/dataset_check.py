@@ -13,19 +13,15 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
+from flowcut_napari.core.about import ABOUT, WRITTEN, About, read_about, read_videos
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.formats.ytvis import ANNOTATIONS
-from flowcut_napari.core.images import image_size, list_images
+from flowcut_napari.core.images import check_whole, image_size, list_images
 from flowcut_napari.core.json_stream import read_items
-from flowcut_napari.core.masks import check_rle
+from flowcut_napari.core.masks import LARGEST_SIDE, check_rle
+from flowcut_napari.core.parameters import DatasetFormat
 from flowcut_napari.core.video import frames_folder, is_inner_path
 
-SCHEMA = "flowcut.dataset/1"
-# Of a folder whose datasets are the parts of a split.
-SPLITS_SCHEMA = "flowcut.splits/1"
-ABOUT = "dataset.json"
-# What each format counts, its pictures or sequences of them and what is in them.
-WRITTEN = {"ytvis": ("clips", "instances"), "coco": ("images", "annotations"), "davis": ("sequences", "objects")}
 _SHOWN = 20
 
 
@@ -45,7 +41,7 @@ class DatasetCheck:
         All of them.
     """
 
-    format: str = "ytvis"
+    format: DatasetFormat = "ytvis"
     clips: int = 0
     instances: int = 0
     problems: list[str] = field(default_factory=list)
@@ -75,62 +71,48 @@ def check_dataset(folder: Path, on_item: Callable[[], None] | None = None) -> Da
     InputError
         If there is no dataset, or its json cannot be read.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+    if not is_folder(folder):
+        raise InputError(f"{str(folder)[:200]}: no such folder")
     about = read_about(folder)
-    check = DatasetCheck(about["format"] if about else "ytvis")
+    check = DatasetCheck(about.format if about else "ytvis")
     tick = on_item or (lambda: None)
-    if check.format == "davis":
-        _check_davis(folder, about or {}, check, tick)
+    names = _check_about(folder, about, check) if about else None
+    if about and about.format == "davis":
+        _check_davis(folder, about, check, tick)
     else:
         if not (folder / ANNOTATIONS).is_file():
             raise InputError(f"{folder}: no dataset (it has no {ANNOTATIONS})")
-        _Check(folder, about, check, tick).run()
+        _Check(folder, about, names, check, tick).run()
     if about:
-        for name, found in zip(WRITTEN[check.format], (check.clips, check.instances), strict=True):
-            if about["counts"][name] != found:
-                check.say(f"{ABOUT}: says {about['counts'][name]} {name}, there are {found}")
+        for name, found in zip(WRITTEN[about.format], (check.clips, check.instances), strict=True):
+            if about.counts[name] != found:
+                check.say(f"{ABOUT}: says {about.counts[name]} {name}, there are {found}")
     return check
 
 
-def is_dataset(folder: Path) -> bool:
-    """Whether a folder is a dataset of ours, or the parts of one."""
+def _check_about(folder: Path, about: About, check: DatasetCheck) -> set[str]:
+    """Check what a dataset says of its videos, and return the names of those that have clips."""
+    names: set[str] = set()
+    seen: set[str] = set()
+    clips = 0
+    for video in read_videos(folder, about):
+        if video.name.casefold() in seen:
+            check.say(f"{ABOUT}: has the video {video.name[:80]} twice")
+        seen.add(video.name.casefold())
+        clips += video.clips
+        names |= {video.name} if video.clips else set()
+    for name, found in (("videos", len(names)), ("clips", clips)):
+        if about.counts.get(name, found) != found:
+            check.say(f"{ABOUT}: says {about.counts[name]} {name}, it lists {found}")
+    return names
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, also at what can be no path."""
     try:
-        schema = next((value for name, value in read_items(folder / ABOUT) if name == "schema"), None)
-    except InputError:
+        return path.is_dir()
+    except (OSError, ValueError, RuntimeError):
         return False
-    return schema in (SCHEMA, SPLITS_SCHEMA)
-
-
-def read_about(folder: Path) -> dict[str, Any] | None:
-    """Return the head of a dataset's ``dataset.json`` (all but its videos), or None where there is none.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or is of a schema that this version does not know.
-    """
-    path = folder / ABOUT
-    if not path.is_file():
-        return None
-    about: dict[str, Any] = {"stage1": [], "stage2": [], "failed": []}
-    for name, value in read_items(path):
-        if name in ("stage1", "stage2", "failed"):
-            about[name].append(value)
-        elif name != "videos":
-            about[name] = value
-    if about.get("schema") == SPLITS_SCHEMA:
-        parts = ", ".join(str(part) for part in sorted(folder.iterdir()) if part.is_dir())
-        raise InputError(f"{folder}: is split into several datasets; give one of them: {parts}")
-    if about.get("schema") != SCHEMA:
-        raise InputError(f"{path}: its schema is {about.get('schema')!r}; this version reads {SCHEMA!r}")
-    if about.get("format") not in WRITTEN:
-        raise InputError(f"{path}: its format is {about.get('format')!r}; this version reads ytvis, coco and davis")
-    counts = about.get("counts")
-    names = WRITTEN[about["format"]]
-    if not isinstance(counts, dict) or not all(type(counts.get(name)) is int for name in names):
-        raise InputError(f"{path}: damaged (no counts of {' and '.join(names)})")
-    return about
 
 
 @dataclass(frozen=True)
@@ -146,12 +128,18 @@ class _Check:
     """The check of a YouTube-VIS or COCO json, in one pass where its annotations come last."""
 
     def __init__(
-        self, folder: Path, about: Mapping[str, Any] | None, check: DatasetCheck, tick: Callable[[], None]
+        self,
+        folder: Path,
+        about: About | None,
+        names: set[str] | None,
+        check: DatasetCheck,
+        tick: Callable[[], None],
     ) -> None:
         self.folder = folder
         self.path = folder / ANNOTATIONS
         self.is_ours = about is not None
-        self.mode = about.get("frame_files") if about else None
+        self.mode = about.frame_files if about else None
+        self.names = names
         self.check = check
         self.tick = tick
         self.of_videos = check.format == "ytvis"
@@ -185,6 +173,8 @@ class _Check:
                     self._annotation(value)
         for missing in sorted({self.list_name, "categories", "annotations"} - names):
             self.check.say(f"{self.path.name}: has no {missing}")
+        if self.list_name in names and not self.check.clips:
+            self.check.say(f"{self.path.name}: its {self.list_name} are none")
         if self.is_ours:
             for number in sorted(set(self.items) - self.used):
                 self.check.say(f"{self._what(number)}: has no annotation")
@@ -205,7 +195,7 @@ class _Check:
             return
         what = self._what(number)
         height, width = value.get("height"), value.get("width")
-        if not (_is_count(height) and _is_count(width)):
+        if not (_is_count(height) and _is_count(width) and max(height, width) <= LARGEST_SIDE):
             self.check.say(f"{what}: its size is {_short(value, 'width')}x{_short(value, 'height')}")
             return
         files = value.get("file_names") if self.of_videos else [value.get("file_name")]
@@ -224,6 +214,8 @@ class _Check:
         if not is_inner_path(file):
             self.check.say(f"{what}: the frame {file[:80]!r} lies outside the dataset folder")
             return
+        if self.names is not None and file.partition("/")[0] not in self.names:
+            self.check.say(f"{what}: the frame {file[:80]} is of a video that {ABOUT} does not list")
         if self.mode == "none":
             return
         if self.root is None:
@@ -236,19 +228,12 @@ class _Check:
 
     def _frame_size(self, what: str, file: str) -> tuple[int, int] | None:
         assert self.root is not None  # found by the caller
-        path = self.root / file
-        real = os.path.realpath(path)
-        if self.is_ours and self.mode != "reference" and not real.startswith(self.inside + os.sep):
-            self.check.say(f"{what}: the frame {file} is a link out of the dataset folder")
-            return None
-        if not os.path.isfile(real):
-            self.check.say(f"{what}: the frame {file} is not there")
-            return None
-        try:
-            return image_size(path)
-        except InputError as error:
-            self.check.say(f"{what}: the frame {file} cannot be read ({str(error).partition(': ')[2]})")
-            return None
+        size, problem = _frame_state(
+            self.root / file, self.inside if self.is_ours and self.mode != "reference" else None
+        )
+        if problem:
+            self.check.say(f"{what}: the frame {file[:200]} {problem}")
+        return size
 
     def _category(self, value: Any) -> None:
         number = _id_of(value)
@@ -276,7 +261,7 @@ class _Check:
             self.check.say(f"{what}: its {reference} {_short(value, reference)} is not there")
             return
         self.used.add(value[reference])
-        if value.get("category_id") not in self.categories:
+        if not _is_count(value.get("category_id")) or value["category_id"] not in self.categories:
             self.check.say(f"{what}: its category_id {_short(value, 'category_id')} is not there")
         if value.get("iscrowd") not in (0, 1):
             self.check.say(f"{what}: its iscrowd is {_short(value, 'iscrowd')}")
@@ -310,6 +295,8 @@ class _Check:
 
 def _mask_problem(segmentation: Any, box: Any, area: Any, size: tuple[int, int]) -> str | None:
     """Return what is wrong with one mask, or None."""
+    if isinstance(segmentation, list):
+        return None if _are_polygons(segmentation) else "its polygons are no lists of three points or more"
     if not isinstance(segmentation, dict) or set(segmentation) != {"size", "counts"}:
         return "its segmentation is no run-length code" if segmentation is not None else "its segmentation is missing"
     if segmentation["size"] != list(size):
@@ -326,7 +313,7 @@ def _mask_problem(segmentation: Any, box: Any, area: Any, size: tuple[int, int])
             code = {"size": list(size), "counts": counts.encode("ascii")}
         else:
             return "its runs are neither a text nor a list"
-    except (InputError, ValueError):
+    except (InputError, ValueError, OverflowError):
         return f"its runs do not fill {size[0]}x{size[1]} pixels"
     if true_area == 0:
         return "its mask is empty; where an object is not in a frame, all three entries are null"
@@ -338,38 +325,84 @@ def _mask_problem(segmentation: Any, box: Any, area: Any, size: tuple[int, int])
     return None
 
 
-def _check_davis(folder: Path, about: Mapping[str, Any], check: DatasetCheck, tick: Callable[[], None]) -> None:
+def _are_polygons(segmentation: list[Any]) -> bool:
+    """Whether public loaders take it: lists of an even number of coordinates, six or more. Its area depends on them."""
+    return bool(segmentation) and all(
+        isinstance(polygon, list)
+        and len(polygon) >= 6
+        and len(polygon) % 2 == 0
+        and all(type(number) in (int, float) for number in polygon)
+        for polygon in segmentation
+    )
+
+
+def _frame_state(path: Path, inside: str | None) -> tuple[tuple[int, int] | None, str | None]:
+    """Return the size of a picture, and what is wrong with it; `inside` is the folder that it must not lead out of."""
+    real = os.path.realpath(path)
+    if inside is not None and not real.startswith(inside + os.sep):
+        return None, "is a link out of the dataset folder"
+    if not os.path.isfile(real):
+        return None, "is not there"
+    try:
+        check_whole(path)
+        return image_size(path), None
+    except InputError as error:
+        return None, f"cannot be read ({str(error).removeprefix(f'{path}: ')[:200]})"
+
+
+def _check_davis(folder: Path, about: About, check: DatasetCheck, tick: Callable[[], None]) -> None:
     listed = folder / "ImageSets" / "2017" / "train.txt"
-    if not listed.is_file():
-        raise InputError(f"{folder}: no DAVIS dataset (it has no ImageSets/2017/train.txt)")
-    for name in listed.read_text(encoding="utf-8").split():
+    try:
+        names = listed.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{listed}: the list of sequences cannot be read ({error})") from None
+    inside = os.path.realpath(folder)
+    for name in names:
         check.clips += 1
         tick()
         labels, frames = (folder / part / "480p" / name for part in ("Annotations", "JPEGImages"))
-        if not is_inner_path(name) or not labels.is_dir():
+        if not is_inner_path(name) or not is_folder(labels):
             check.say(f"sequence {name[:80]}: has no annotations")
             continue
-        pictures = {path.stem: path for path in list_images(labels)[0]}
-        sizes = set()
-        objects: set[int] = set()
-        for path in pictures.values():
+        check.instances += _check_sequence(name, labels, frames, about, check, inside)
+
+
+def _check_sequence(name: str, labels: Path, frames: Path, about: About, check: DatasetCheck, inside: str) -> int:
+    """Check a DAVIS sequence and return the number of its objects."""
+    pictures = {path.stem: path for path in _images(labels, check)}
+    sizes = set()
+    objects: set[int] = set()
+    for path in pictures.values():
+        size, problem = _frame_state(path, inside)
+        if problem is None and size is not None:
             with Image.open(path) as image:
-                if image.mode != "P":
-                    check.say(f"{name}/{path.name}: is no palette picture")
-                    continue
-                sizes.add((image.height, image.width))
-                objects |= set(np.unique(np.asarray(image)).tolist())
-        check.instances += len(objects - {0, 255})
-        if len(sizes) > 1:
-            check.say(f"sequence {name}: its annotations differ in size")
-        if about.get("frame_files") == "none":
-            continue
-        stems = {path.stem: path for path in list_images(frames)[0]} if frames.is_dir() else {}
+                problem = None if image.mode == "P" else "is no palette picture"
+                found = set(np.unique(np.asarray(image)).tolist()) if image.mode == "P" else set()
+            sizes.add(size)
+            objects |= found
+        if problem:
+            check.say(f"{name}/{path.name}: {problem}")
+    if len(sizes) > 1:
+        check.say(f"sequence {name}: its annotations differ in size")
+    if about.frame_files != "none":
+        stems = {path.stem: path for path in _images(frames, check)} if is_folder(frames) else {}
         if set(stems) != set(pictures):
             check.say(f"sequence {name}: frames and annotations are not the same")
         for path in stems.values():
-            if (size := image_size(path)) not in sizes:
-                check.say(f"{name}/{path.name}: is {size[1]}x{size[0]}, its annotation is not")
+            size, problem = _frame_state(path, None if about.frame_files == "reference" else inside)
+            if problem:
+                check.say(f"{name}/{path.name}: {problem}")
+            elif size not in sizes:
+                check.say(f"{name}/{path.name}: has another size than its annotation")
+    return len(objects - {0, 255})
+
+
+def _images(folder: Path, check: DatasetCheck) -> list[Path]:
+    try:
+        return list_images(folder)[0]
+    except (InputError, OSError) as error:
+        check.say(str(error))
+        return []
 
 
 def _id_of(value: Any) -> int | None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from flowcut_napari.core.dataset_check import ABOUT, WRITTEN, check_dataset, is_dataset, read_about
+from flowcut_napari.core.about import ABOUT, WRITTEN, About, YieldFigures, compact, is_dataset, read_about, read_videos
+from flowcut_napari.core.clips import Yield
+from flowcut_napari.core.dataset_check import check_dataset, is_folder
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
 from flowcut_napari.core.formats.spool import Spool, write_document
 from flowcut_napari.core.formats.ytvis import ANNOTATIONS, CATEGORIES
-from flowcut_napari.core.frame_files import FrameFilesMode, place_file
+from flowcut_napari.core.frame_files import place_file, spare_frames
+from flowcut_napari.core.images import natural_key
 from flowcut_napari.core.json_stream import read_items
+from flowcut_napari.core.parameters import DatasetFormat, FrameFilesMode
 
 
 def merge_datasets(
@@ -35,19 +39,20 @@ def merge_datasets(
     OutputError
         If it cannot be written; nothing half-written is left.
     """
-    if len({source.resolve() for source in sources}) < max(2, len(sources)):
+    places = {os.path.realpath(source) for source in sources}
+    if len(places) < max(2, len(sources)):
         raise InputError("merging takes two datasets or more, each once")
-    if folder.resolve() in {source.resolve() for source in sources}:
+    if os.path.realpath(folder) in places:
         raise InputError(f"{folder}: is one of the datasets to be merged; give another -o")
     heads = [_checked(source) for source in sources]
-    form = heads[0]["format"]
+    form = heads[0].format
     for source, head in zip(sources, heads, strict=True):
-        if head["format"] != form:
-            raise InputError(f"{source}: is of the format {head['format']}, {sources[0]} of {form}; export both alike")
-        if head["frame_files"] == "none" and frame_files != "none":
+        if head.format != form:
+            raise InputError(f"{source}: is of the format {head.format}, {sources[0]} of {form}; export both alike")
+        if head.frame_files == "none" and frame_files != "none":
             raise InputError(f"{source}: has no frames; merge with --frame-files none, or export it with frames")
     with made_whole(folder, is_dataset, overwrite) as part:
-        merge = _Merge(part, form, frame_files)
+        merge = _Merge(part, folder, form, frame_files)
         try:
             for source, head in zip(sources, heads, strict=True):
                 merge.add(source, head)
@@ -62,8 +67,8 @@ def merge_datasets(
             merge.close()
 
 
-def _checked(source: Path) -> dict[str, Any]:
-    head = read_about(source) if source.is_dir() else None
+def _checked(source: Path) -> About:
+    head = read_about(source) if is_folder(source) else None
     if head is None:
         raise InputError(f"{source}: no dataset of flowcut curate (it has no {ABOUT})")
     check = check_dataset(source)
@@ -72,9 +77,13 @@ def _checked(source: Path) -> dict[str, Any]:
     return head
 
 
+_CATEGORY = json.loads(CATEGORIES)[0]
+
+
 class _Merge:
-    def __init__(self, part: Path, form: str, mode: FrameFilesMode) -> None:
+    def __init__(self, part: Path, replaced: Path, form: DatasetFormat, mode: FrameFilesMode) -> None:
         self.part = part
+        self.replaced = replaced
         self.form = form
         self.mode = mode
         self.items = Spool(part / ".items")
@@ -85,16 +94,16 @@ class _Merge:
         self.stage1 = 0
         self.stage2 = 0
 
-    def add(self, source: Path, head: dict[str, Any]) -> None:
-        for name, video in read_items(source / ABOUT):
-            if name == "videos":
-                other = self.names.setdefault(video["name"].casefold(), source)
-                if other is not source:
-                    raise InputError(f"{other} and {source} both have the video {video['name']}; leave one out")
-                moved = {"stage1": video["stage1"] + self.stage1, "stage2": video["stage2"] + self.stage2}
-                self.videos.add(_dump({**video, **moved}))
-        self.stage1 += len(head["stage1"])
-        self.stage2 += len(head["stage2"])
+    def add(self, source: Path, head: About) -> None:
+        for video in read_videos(source, head):
+            other = self.names.setdefault(video.name.casefold(), source)
+            if other is not source:
+                raise InputError(f"{other} and {source} both have the video {video.name}; leave one out")
+            places = {"stage1": video.stage1 + self.stage1, "stage2": video.stage2 + self.stage2}
+            moved = video.model_copy(update=places)
+            self.videos.add(compact(moved.model_dump(mode="json", by_alias=True)))
+        self.stage1 += len(head.stage1)
+        self.stage2 += len(head.stage2)
         if self.form == "davis":
             self._add_sequences(source)
         else:
@@ -107,16 +116,22 @@ class _Merge:
         for name, item in read_items(source / ANNOTATIONS):
             if name == items_name:
                 numbers[item["id"]] = self.items.count + 1
-                self.items.add(_dump({**item, "id": self.items.count + 1}))
+                self.items.add(compact({**item, "id": self.items.count + 1}))
                 files.update(item["file_names"] if self.form == "ytvis" else [item["file_name"]])
+            elif name == "categories" and item != _CATEGORY:
+                raise InputError(
+                    f"{source}: has the category {str(item)[:60]}; only datasets of flowcut curate are merged"
+                )
             elif name == "annotations":
                 number = {"id": self.annotations.count + 1, reference: numbers[item[reference]]}
-                self.annotations.add(_dump({**item, **number}))
+                self.annotations.add(compact({**item, **number}))
         self._place(source, [PurePosixPath("frames", file) for file in sorted(files)])
 
     def _add_sequences(self, source: Path) -> None:
         names = (source / "ImageSets" / "2017" / "train.txt").read_text(encoding="utf-8").split()
         for name in names:
+            if name in self.sequences:
+                raise InputError(f"{source}: another dataset has a sequence {name} too; rename its video")
             shutil.copytree(source / "Annotations" / "480p" / name, self.part / "Annotations" / "480p" / name)
             folder = source / "JPEGImages" / "480p" / name
             if folder.is_dir():
@@ -130,10 +145,11 @@ class _Merge:
             return
         for folder in {file.parent for file in files}:
             (self.part / folder).mkdir(parents=True, exist_ok=True)
+        spare_frames((source / file for file in files), self.replaced)
         for file in files:
             place_file(source / file, self.part / file, self.mode)
 
-    def finish(self, heads: Sequence[dict[str, Any]]) -> dict[str, int]:
+    def finish(self, heads: Sequence[About]) -> dict[str, int]:
         if self.form == "davis":
             listed = self.part / "ImageSets" / "2017" / "train.txt"
             listed.parent.mkdir(parents=True)
@@ -149,19 +165,18 @@ class _Merge:
             write_document(self.part / ANNOTATIONS, parts)
         counts: Counter[str] = Counter()
         for head in heads:
-            counts.update(head["counts"])
-        about = {
-            **{name: heads[0][name] for name in ("schema", "format")},
-            "frame_files": self.mode,
-            "flowcut_napari": heads[0]["flowcut_napari"],
-            "counts": dict(counts),
-            "stage2": [item for head in heads for item in head["stage2"]],
-            "yield": _sum([head["yield"] for head in heads]),
-            "failed": [item for head in heads for item in head["failed"]],
-            "stage1": [item for head in heads for item in head["stage1"]],
-        }
-        head_parts: dict[str, str | Spool] = {name: _dump(value) for name, value in about.items()}
-        write_document(self.part / ABOUT, {**head_parts, "videos": self.videos})
+            counts.update(head.counts)
+        about = heads[0].model_copy(
+            update={
+                "frame_files": self.mode,
+                "counts": dict(counts),
+                "stage2": [item for head in heads for item in head.stage2],
+                "yield_": _sum([head.yield_ for head in heads]),
+                "failed": [name for head in heads for name in head.failed],
+                "stage1": [item for head in heads for item in head.stage1],
+            }
+        )
+        write_document(self.part / ABOUT, {**about.to_parts(), "videos": self.videos})
         return {name: counts[name] for name in ("videos", *WRITTEN[self.form])}
 
     def close(self) -> None:
@@ -170,17 +185,13 @@ class _Merge:
             spool.path.unlink(missing_ok=True)
 
 
-def _sum(yields: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Add up yields as they stand in ``dataset.json``: numbers, and dictionaries of numbers, by gap."""
-    total: dict[str, Any] = {}
-    for item in yields:
-        for name, value in item.items():
-            if isinstance(value, dict):
-                total[name] = _sum([total.get(name, {}), value])
-            else:
-                total[name] = total.get(name, 0) + value
-    return total
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+def _sum(yields: Sequence[dict[str, YieldFigures]]) -> dict[str, YieldFigures]:
+    """Add up the figures of datasets, by gap."""
+    total: dict[str, Yield] = {}
+    for figures in yields:
+        for gap, item in figures.items():
+            dropped = {name: Counter(getattr(item, name)) for name in ("dropped_clips", "dropped_masks")}
+            total.setdefault(gap, Yield()).add(
+                Yield(item.candidates, item.clips, item.instances, item.masks, **dropped)
+            )
+    return {gap: YieldFigures(**total[gap].to_json()) for gap in sorted(total, key=natural_key)}

@@ -15,6 +15,10 @@ class InputError(FlowCutError, ValueError):
     """Something given to FlowCut (a path, a file, an array, a value) cannot be used."""
 
 
+class DamagedFileError(InputError):
+    """A file of ours was read and does not hold what it should."""
+
+
 class WeightsError(InputError):
     """Pretrained weights are missing, damaged, of another model, or unsafe to read."""
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,9 +94,12 @@ def made_whole(folder: Path, replaceable: Callable[[Path], bool], overwrite: boo
     OutputError
         If it cannot be written.
     """
+    folder = Path(os.path.abspath(folder))
     _check_place(folder, replaceable, overwrite)
     part, old = (folder.parent / f".{folder.name}.{suffix}" for suffix in ("part", "old"))
     with lock_folder(folder.parent, f".{folder.name}.lock", f"{folder}: another process is writing this folder"):
+        # Once more: another process may have put something there before this one held the lock.
+        _check_place(folder, replaceable, overwrite)
         try:
             # What a run that was killed left behind.
             shutil.rmtree(part, ignore_errors=True)
@@ -114,6 +117,8 @@ def _check_place(folder: Path, replaceable: Callable[[Path], bool], overwrite: b
     try:
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise InputError(f"{folder}: is in the way; give another -o")
+        if folder.is_dir() and folder.samefile(Path.cwd()):
+            raise InputError(f"{folder}: is the folder you are in; give a new one with -o")
         if not folder.is_dir() or not any(folder.iterdir()):
             return
     except OSError as error:
@@ -131,10 +136,23 @@ def _put_in_place(part: Path, folder: Path, old: Path) -> None:
         if folder.is_dir():
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:
+            if old.is_dir() and not folder.exists():
+                old.rename(folder)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+def remove_unfinished(folder: Path, prefixes: Collection[str]) -> None:
+    """Remove temporary files of `write_atomically` whose writers are gone; `prefixes` are ``.NAME.``."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.endswith(".part") and any(name.startswith(prefix) for prefix in prefixes if name[0] == "."):
+                (folder / name).unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import get_args
 
 from PIL import Image
 
 from flowcut_napari.core.errors import InputError, OutputError
 from flowcut_napari.core.frames import ImageSequence, Video
 from flowcut_napari.core.images import picture_header, read_rgb
+from flowcut_napari.core.parameters import FrameFilesMode
 from flowcut_napari.core.store import VideoMasks, VideoRecord
 from flowcut_napari.core.video import VideoEntry, find_videos, open_video
 
-FrameFilesMode = Literal["copy", "link", "reference", "none"]
 _JPEG_QUALITY = 95
 
 
@@ -111,6 +112,8 @@ def place_file(source: Path, target: Path, mode: FrameFilesMode) -> None:
         If it cannot be written.
     """
     try:
+        if target.exists() or target.is_symlink():
+            raise InputError(f"{source}: another frame is called {target.parent.name}/{target.name} already")
         if mode == "copy":
             shutil.copyfile(source, target)
         elif mode == "reference":
@@ -130,6 +133,21 @@ def place_file(source: Path, target: Path, mode: FrameFilesMode) -> None:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{source}: its name is too long for the folder of the dataset") from None
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def spare_frames(sources: Iterable[str | os.PathLike[str]], replaced: Path) -> None:
+    """See that a folder which is about to be replaced does not hold the files that its replacement is made of.
+
+    Raises
+    ------
+    OutputError
+        If it does.
+    """
+    folder = os.path.realpath(replaced)
+    for source in sources:
+        with contextlib.suppress(ValueError):  # what can be no path is nowhere
+            if os.path.commonpath([os.path.realpath(source), folder]) == folder:
+                raise OutputError(f"{replaced}: holds frames that are needed ({source}); give another -o")
 
 
 class _Files(FrameSource):

@@ -18,6 +18,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 _ORIENTATION = 0x0112  # of EXIF
 _TURNED = range(2, 9)
+# Bytes at the end of a file that hold the mark with which a JPEG or PNG closes.
+_TAIL = 64
 _SIDEWAYS = range(5, 9)
 # What decoders raise when bytes are not what they should be.
 _DAMAGE = (
@@ -97,6 +99,21 @@ def picture_header(path: Path) -> tuple[tuple[int, int], bool]:
         except _DAMAGE as error:
             raise InputError(f"{path}: damaged image ({_brief(error)}); replace it or leave it out") from None
     return (width, height) if orientation in _SIDEWAYS else (height, width), orientation in _TURNED
+
+
+def check_whole(path: Path) -> None:
+    """See that a picture has its end; only where that is in doubt is it decoded.
+
+    Raises
+    ------
+    InputError
+        If it is cut off or otherwise damaged.
+    """
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _TAIL))
+        tail = stream.read()
+    if not any(mark in tail for mark in (b"\xff\xd9", b"IEND")):
+        read_rgb(path)
 
 
 def read_rgb(path: Path) -> np.ndarray:

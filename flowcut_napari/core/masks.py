@@ -11,6 +11,9 @@ from typing_extensions import TypedDict
 
 from flowcut_napari.core.errors import InputError
 
+# Of a picture; what is far beyond any camera is damage, and takes memory before it is found out.
+LARGEST_SIDE = 1 << 16
+
 
 @with_config(ConfigDict(strict=True, extra="forbid"))
 class Rle(TypedDict):

@@ -11,6 +11,8 @@ from flowcut_napari.core.errors import InputError
 # How files are read: no field too many, no text for a number, no NaN.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
+DatasetFormat = Literal["ytvis", "coco", "davis"]
+FrameFilesMode = Literal["copy", "link", "reference", "none"]
 MatchMethod = Literal["argmax", "hungarian"]
 FlowName = Literal["raft-large", "raft-small", "dis"]
 PresetName = Literal["flowcut", "locate", "maskcut", "tokencut", "handmade"]

@@ -8,7 +8,6 @@ describes frames in batches of a fixed size while the workers cut and refine the
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import tempfile
 import time
@@ -29,6 +28,7 @@ from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameMasks, segment_frame
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
 from flowcut_napari.core.store import VideoMasks, VideoRecord
+from flowcut_napari.core.times import source_date_epoch, time_stamp
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.workers import (
     Done,
@@ -82,7 +82,7 @@ class Segmenter:
             self.notices.append(trouble)
             cache = None
         self.plan = ModelPlan.make(parameters, weights, device, cache)
-        self._epoch = _source_date_epoch()
+        self._epoch = source_date_epoch()
         if parameters.crf and not crf_is_available():
             self.notices.append(f"pydensecrf is not installed, masks stay unrefined; to mend it: {CRF_INSTALL_HINT}")
         self._cache_trouble_said = False
@@ -135,7 +135,7 @@ class Segmenter:
             frames.append(replace(frame, cuts=()))
         provenance = {**self.plan.provenance(), "notes": [*self.notices, *self.video_notes(video)]}
         seconds = time.perf_counter() - started
-        provenance |= _time_stamp(seconds, self._epoch) if self._timed else {"created": None, "seconds": None}
+        provenance |= time_stamp(seconds, self._epoch) if self._timed else {"created": None, "seconds": None}
         files = {frame.index: file for frame in frames if (file := video.frame_file(frame.index)) is not None}
         return VideoMasks(VideoRecord.of(video), self.plan.parameters, provenance, tuple(frames), files)
 
@@ -272,25 +272,3 @@ def _checked(indices: Sequence[int], video: Video) -> list[int]:
 
 def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (indices[start : start + size] for start in range(0, len(indices), size))
-
-
-def _source_date_epoch() -> int | None:
-    """Return the time that SOURCE_DATE_EPOCH sets for all that is written, in seconds since 1970, or None."""
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if text is None:
-        return None
-    # Up to the year 9999.
-    if not text.isascii() or not text.isdecimal() or int(text) > 253_402_300_799:
-        raise InputError(f"SOURCE_DATE_EPOCH is {text!r}: give seconds since 1970 as a whole number, or unset it")
-    return int(text)
-
-
-def _time_stamp(seconds: float, epoch: int | None) -> dict[str, Any]:
-    """Return when and how long; with SOURCE_DATE_EPOCH set the same for every run, so that files can be compared."""
-    if epoch is None:
-        return {"created": _utc(time.time()), "seconds": round(seconds, 3)}
-    return {"created": _utc(epoch), "seconds": None}
-
-
-def _utc(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from flowcut_napari.core.decisions import Decision, Decisions, decisions_from_json, decisions_to_json
-from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.errors import DamagedFileError, InputError
 from flowcut_napari.core.files import write_atomically
+from flowcut_napari.core.masks import LARGEST_SIDE
 from flowcut_napari.core.ncut import StopReason
 from flowcut_napari.core.parameters import STRICT, CutParameters, one_line
 from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Origin, Rejected
@@ -24,8 +25,6 @@ from flowcut_napari.core.video import Video, is_inner_path, safe_name
 
 SCHEMA = "flowcut.masks/1"
 SUFFIX = ".masks.json"
-# Of a picture; what is far beyond any camera is damage, and takes memory before it is found out.
-_LARGEST_SIDE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
     Raises
     ------
     InputError
-        If the file is missing, damaged, or of a schema that this version does not know.
+        If the file is missing, of a schema that this version does not know, or (`DamagedFileError`) damaged.
     """
     path = Path(path)
     try:
@@ -203,19 +202,21 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
         content = json.loads(text, parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: cannot be read as JSON ({_brief(error)})") from None
+        raise DamagedFileError(f"{path}: cannot be read as JSON ({_brief(error)})") from None
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise InputError(f"{path}: its schema is {_brief(repr(schema))}; this version reads {SCHEMA!r}")
     try:
         return _masks_of(_File.model_validate_json(text))
     except ValidationError as error:
-        raise InputError(f"{path}: damaged ({_brief(one_line(error))})") from None
+        raise DamagedFileError(f"{path}: damaged ({_brief(one_line(error))})") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({_brief(error)})") from None
+        raise DamagedFileError(f"{path}: damaged ({_brief(error)})") from None
 
 
 class _Frame(BaseModel):
@@ -249,7 +250,7 @@ def _masks_of(file: _File) -> VideoMasks:
     size = (video.height, video.width)
     if video.name != safe_name(video.name):
         raise ValueError(f"the video name {video.name!r} is not safe as a file name")
-    if min(video.frames, *size) < 1 or max(size) > _LARGEST_SIDE:
+    if min(video.frames, *size) < 1 or max(size) > LARGEST_SIDE:
         raise ValueError(f"a video of {video.frames} frames of {video.width}x{video.height}")
     indices = [frame.index for frame in file.frames]
     if indices != sorted(set(indices)):

@@ -92,7 +92,7 @@ def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
             return _davis_entries(path, wanted)
         if wanted is not None:
             raise InputError(f"{path}: no DAVIS root (it has no folder JPEGImages), so it has no video {wanted!r}")
-        return [VideoEntry(safe_name(path.resolve().name), str(path), partial(_folder_video, path))]
+        return [VideoEntry(safe_name(_own_name(path)), str(path), partial(_folder_video, path))]
     suffix = path.suffix.lower()
     if suffix not in VIDEO_SUFFIXES and suffix != ".json":
         expected = ", ".join(sorted(VIDEO_SUFFIXES))
@@ -123,13 +123,13 @@ def find_videos_below(root: str | os.PathLike[str]) -> tuple[list[VideoEntry], l
     entries: list[VideoEntry] = []
     others: list[str] = []
     try:
-        if not os.fspath(root).strip() or not path.is_dir() or (path / "JPEGImages").is_dir() or list_images(path)[0]:
+        if not os.fspath(root).strip() or not path.is_dir() or (path / "JPEGImages").is_dir():
             return refuse_same_names(find_videos(root)), []
         for inner in sorted(path.iterdir(), key=lambda inner: natural_key(inner.name)):
             if inner.name.startswith("."):
                 continue
             is_video = inner.is_file() and inner.suffix.lower() in VIDEO_SUFFIXES
-            if is_video or (inner.is_dir() and list_images(inner)[0]):
+            if is_video or (inner.is_dir() and _has_images(inner)):
                 entries += find_videos(inner)
             else:
                 others.append(inner.name)
@@ -137,9 +137,20 @@ def find_videos_below(root: str | os.PathLike[str]) -> tuple[list[VideoEntry], l
         if isinstance(error, InputError):
             raise
         raise InputError(f"{os.fspath(root)[:80]}: cannot be looked into ({error.strerror or error})") from None
-    if not entries:
+    if entries:
+        notes = [f"{path}: passed over {len(others)} without frames: {_some(others)}"] if others else []
+        return refuse_same_names(entries), notes
+    if not _has_images(path):
         raise InputError(f"{path}: no videos here: no video file, and no folder with images in it")
-    return refuse_same_names(entries), [f"passed over {len(others)} without frames: {_some(others)}"] if others else []
+    return find_videos(root), []
+
+
+def _has_images(folder: Path) -> bool:
+    """Whether a folder is a video, if perhaps one that cannot be opened: that is to be said of it alone."""
+    try:
+        return bool(list_images(folder)[0])
+    except InputError:
+        return True
 
 
 def refuse_same_names(entries: list[VideoEntry]) -> list[VideoEntry]:
@@ -163,15 +174,25 @@ def refuse_same_names(entries: list[VideoEntry]) -> list[VideoEntry]:
     return entries
 
 
+def _own_name(path: Path) -> str:
+    """Return the name of a folder, also of ``.``; that of a link is its own, not that of where it leads."""
+    return os.path.basename(os.path.abspath(path))
+
+
 def _folder_video(path: Path) -> ImageSequence:
-    images, others = list_images(path)
+    try:
+        images, others = list_images(path)
+    except OSError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be looked into ({error.strerror or error})") from None
     if not images:
         raise InputError(_why_no_image(path, others))
     notices = []
     if others:
         named = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")
         notices.append(f"{path.name}: passed over {len(others)} file(s) that are no images: {named}")
-    return ImageSequence(path.resolve().name, path, images, notices)
+    return ImageSequence(_own_name(path), path, images, notices)
 
 
 def _why_no_image(path: Path, others: list[Path]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowcut_napari.core.decisions import describe_stale
-from flowcut_napari.core.errors import InputError, OutputError
+from flowcut_napari.core.errors import DamagedFileError, InputError, OutputError
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.rerun import carry_over
 from flowcut_napari.core.run import Segmenter
@@ -78,13 +79,13 @@ class MasksJob:
         started = time.perf_counter()
         path = self.path(entry)
         notes = []
-        old = None
+        old, is_damaged = None, False
         try:
             old = self._existing(path)
-        except InputError:
+        except DamagedFileError:
             if not self.resume:
                 raise
-            notes.append(_set_aside(path))
+            is_damaged = True
         video = entry.open()
         indices = choose_frames(self.frames, video)
         if self.resume and old is not None and _is_the_same(old, segmenter, video, indices):
@@ -92,6 +93,8 @@ class MasksJob:
         if on_start:
             on_start(video, len(indices))
         masks = segmenter.segment(video, indices, on_frame)
+        if is_damaged:
+            notes.append(_set_aside(path))
         # Once more: a person may have gone on deciding in the meantime.
         old = self._existing(path)
         if old is not None and old.has_hand_work():
@@ -110,7 +113,7 @@ class MasksJob:
         try:
             return load_masks(path)
         except InputError as error:
-            raise InputError(f"{error}; give another -o, or --overwrite to replace it") from None
+            raise type(error)(f"{error}; give another -o, or --overwrite to replace it") from None
 
 
 def choose_frames(chosen: slice, video: Video) -> list[int]:
@@ -135,7 +138,8 @@ def _is_the_same(old: VideoMasks, segmenter: Segmenter, video: Video, indices: l
 
 def _set_aside(path: Path) -> str:
     """Rename a damaged file, so that it can be made anew and nothing that somebody did in it is gone."""
-    aside = path.with_name(f"{path.name}.damaged")
+    names = (f"{path.name}.damaged{number or ''}" for number in itertools.count())
+    aside = next(place for name in names if not (place := path.with_name(name)).exists())
     try:
         path.rename(aside)
     except OSError as error:

@@ -120,18 +120,12 @@ def test_the_journal_has_a_line_of_json_for_every_video(of_one_worker: tuple[Pat
     ]
 
 
-def test_two_workers_write_the_same_bytes_as_one(
-    batch: Callable[..., Result], root: Path, out: Path, of_one_worker: tuple[Path, Result]
-) -> None:
-    batch(root, "--workers", "2").succeeds_with_note("passed over")
-    assert masks_in(out) == masks_in(of_one_worker[0])
-
-
-def test_json_is_one_document_with_every_video_in_the_order_of_their_names(
+def test_two_workers_write_the_same_bytes_as_one_and_json_is_one_document_in_the_order_of_names(
     batch: Callable[..., Result], root: Path, out: Path, of_one_worker: tuple[Path, Result]
 ) -> None:
     result = batch(root, "--workers", "2", "--json")
     result.succeeds_with_note("passed over")
+    assert masks_in(out) == masks_in(of_one_worker[0])
     document = json.loads(result.out)
     assert [(video["video"], video["status"], video["frames"]) for video in document["videos"]] == [
         ("a", "done", 3),
@@ -141,16 +135,6 @@ def test_json_is_one_document_with_every_video_in_the_order_of_their_names(
     ]
     assert document["failed"] == []
     assert document["counts"] == {"done": 4, "skipped": 0, "failed": 0}
-    assert masks_in(out) == masks_in(of_one_worker[0])
-
-
-def test_a_second_run_without_resume_writes_the_same_bytes_again(
-    batch: Callable[..., Result], root: Path, made: Path
-) -> None:
-    before, bytes_before = identities(made), masks_in(made)
-    batch(root, "--workers", "2").succeeds_with_note("passed over")
-    assert masks_in(made) == bytes_before
-    assert all(identity != before[name] for name, identity in identities(made).items())
 
 
 def test_resume_leaves_whole_files_as_they_are_and_goes_on_with_the_journal(
@@ -183,7 +167,7 @@ def test_resume_makes_what_is_missing_and_what_is_cut_off_and_keeps_the_latter_a
     assert "2 skipped" in result.out
 
 
-@pytest.mark.parametrize("change", [("--tau", "0.4"), ("--frames", "0:2"), ("--frames", "1:3")], ids=" ".join)
+@pytest.mark.parametrize("change", [("--tau", "0.4"), ("--frames", "1:3")], ids=" ".join)
 def test_resume_makes_files_of_other_parameters_or_frames_again(
     batch: Callable[..., Result], root: Path, made: Path, change: tuple[str, str]
 ) -> None:
@@ -199,19 +183,6 @@ def test_resume_makes_files_of_other_parameters_or_frames_again(
             assert [frame.index for frame in masks.frames] == list(range(start, stop))
 
 
-def test_resume_makes_a_video_again_whose_frames_have_changed(
-    batch: Callable[..., Result], tmp_path: Path, out: Path
-) -> None:
-    for name in ("first", "second"):
-        write_frames(tmp_path / "videos" / name, 3)
-    batch(tmp_path / "videos", "--workers", "1").succeeds_silently()
-    before = identities(out)
-    write_frames(tmp_path / "videos" / "second", 4)
-    batch(tmp_path / "videos", "--workers", "1", "--resume").succeeds_silently()
-    assert identities(out)["first.masks.json"] == before["first.masks.json"]
-    assert len(load_masks(out / "second.masks.json").frames) == 4
-
-
 def test_decisions_survive_runs_with_the_same_parameters_and_are_stale_with_others(
     batch: Callable[..., Result], root: Path, made: Path
 ) -> None:
@@ -224,8 +195,6 @@ def test_decisions_survive_runs_with_the_same_parameters_and_are_stale_with_othe
     before = identities(made)
     batch(root, "--workers", "1", "--resume").succeeds_with_note("passed over")
     assert identities(made) == before
-    batch(root, "--workers", "1").succeeds_with_note("passed over")
-    assert path.read_bytes() == content
     result = batch(root, "--workers", "1", "--resume", "--tau", "0.4", "--json")
     assert result.code == 0
     assert not result.strays
@@ -315,7 +284,7 @@ def test_a_linked_sequence_of_a_davis_root_has_one_name_in_the_file_and_of_the_f
 def test_an_output_folder_inside_the_root_can_be_resumed(batch: Callable[..., Result], tmp_path: Path) -> None:
     root = tmp_path / "videos"
     write_frames(root / "v", 2)
-    batch(root, "--workers", "1", out=root / "masks").succeeds_silently()
+    (root / "masks").mkdir()
     result = batch(root, "--workers", "1", "--resume", out=root / "masks")
     result.succeeds_with_note("passed over 1", "masks")
     assert written(root / "masks") == ["batch.jsonl", "v.masks.json"]
@@ -366,12 +335,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield file
     finally:
         for process in started:
-            process.terminate()
+            for left in (*psutil.Process(process.pid).children(recursive=True), process):
+                left.kill()
         for process in started:
-            try:
-                process.wait(10)
-            finally:
-                process.kill()
+            process.wait()
 
 
 def _wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
