@@ -377,7 +377,8 @@ class _About:
             counts=counts,
             stage2=[self._plan.parameters.model_dump(mode="json")],
             **{"yield": _yields(report.yields)},
-            failed=[name for name, _ in report.failed],
+            # A file name need not be Unicode; what stands in JSON is.
+            failed=[name.encode(errors="backslashreplace").decode() for name, _ in report.failed],
             stage1=self._stage1,
         )
         write_document(self._path, {**about.to_parts(), "videos": self._videos})

@@ -271,7 +271,9 @@ class _Check:
     def _mask_problems(self, value: Mapping[str, Any], item: _Item) -> Iterator[str]:
         size = (item.height, item.width)
         if not self.of_videos:
-            problem = _mask_problem(value.get("segmentation"), value.get("bbox"), value.get("area"), size)
+            problem = _mask_problem(
+                value.get("segmentation"), value.get("bbox"), value.get("area"), size, not self.is_ours
+            )
             if problem:
                 yield problem
             return
@@ -287,16 +289,18 @@ class _Check:
             if segmentation is None and box is None and area is None:
                 continue
             present += 1
-            if problem := _mask_problem(segmentation, box, area, size):
+            if problem := _mask_problem(segmentation, box, area, size, not self.is_ours):
                 yield f"frame {frame}: {problem}"
         if present == 0:
             yield "has no mask in any frame"
 
 
-def _mask_problem(segmentation: Any, box: Any, area: Any, size: tuple[int, int]) -> str | None:
-    """Return what is wrong with one mask, or None."""
-    if isinstance(segmentation, list):
-        return None if _are_polygons(segmentation) else "its polygons are no lists of three points or more"
+def _mask_problem(segmentation: Any, box: Any, area: Any, size: tuple[int, int], polygons: bool) -> str | None:
+    """Return what is wrong with one mask, or None; ours are never polygons."""
+    if isinstance(segmentation, list) and polygons:
+        return (
+            None if _are_polygons(segmentation) else "its segmentation is no list of polygons of three points or more"
+        )
     if not isinstance(segmentation, dict) or set(segmentation) != {"size", "counts"}:
         return "its segmentation is no run-length code" if segmentation is not None else "its segmentation is missing"
     if segmentation["size"] != list(size):
@@ -353,6 +357,8 @@ def _frame_state(path: Path, inside: str | None) -> tuple[tuple[int, int] | None
 def _check_davis(folder: Path, about: About, check: DatasetCheck, tick: Callable[[], None]) -> None:
     listed = folder / "ImageSets" / "2017" / "train.txt"
     try:
+        if not listed.is_file():
+            raise InputError("not there")
         names = listed.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"{listed}: the list of sequences cannot be read ({error})") from None

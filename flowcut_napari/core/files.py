@@ -118,7 +118,7 @@ def _check_place(folder: Path, replaceable: Callable[[Path], bool], overwrite: b
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise InputError(f"{folder}: is in the way; give another -o")
         if folder.is_dir() and folder.samefile(Path.cwd()):
-            raise InputError(f"{folder}: is the folder you are in; give a new one with -o")
+            raise InputError(f"{folder}: cannot be replaced while you are in it; give a new one with -o")
         if not folder.is_dir() or not any(folder.iterdir()):
             return
     except OSError as error:

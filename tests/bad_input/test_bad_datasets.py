@@ -257,8 +257,7 @@ def test_masks_of_absurd_size_are_named(check: Callable[..., list[str]], foreign
         (("annotations", 0, "segmentations"), [code] * 3),
     )
     lines = check(foreign, timeout=10)
-    assert _all_named(lines, ("video 7", str(width))), lines
-    assert _all_named(lines, ("annotation 40", "frame 0")), lines
+    assert _all_named(lines, ("video 7", "size", str(width))), lines
 
 
 # What is no dataset.
@@ -381,7 +380,8 @@ _DAMAGES: _Damages = {
     "a video": (("videos", 0), (None, 5, [], {}, "x"), ("videos[0]",)),
     "id of a video": (("videos", 0, "id"), (None, 0, -1, 1.0, "1", True, _GONE), ("videos[0]", "id")),
     "width of a video": (("videos", 0, "width"), (None, 0, -64, "64", 64.0, _GONE), ("video N", "size")),
-    "another height of a video": (("videos", 0, "height"), (47, _HUGE), ("video N", "boat/0000", "64x48")),
+    "another height of a video": (("videos", 0, "height"), (47,), ("video N", "boat/0000", "64x48")),
+    "absurd height of a video": (("videos", 0, "height"), (_HUGE,), ("video N", "size")),
     "length of a video": (("videos", 0, "length"), (None, 0, 1, 3, "2", _GONE), ("video N", "length")),
     "frames of a video": (
         ("videos", 0, "file_names"),
@@ -781,7 +781,7 @@ def test_frames_of_one_name_never_replace_each_other(
     Image.new("RGB", (64, 48)).save(second / "frames" / "boat" / "00001.jpg")
     result = merge(first, second, "--frame-files", mode)
     if result.code:
-        result.fails_with("boat")
+        result.fails_with(str(first))
         return
     assert check(tmp_path / "merged") == []
     contents = {path.read_bytes() for path in (tmp_path / "merged" / "frames").rglob("*.jpg")}
