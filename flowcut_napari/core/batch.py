@@ -155,26 +155,21 @@ def run_batch(
         # What workers that were killed had begun to write, in this run or an earlier one.
         remove_unfinished(out, finished)
         stack.callback(remove_unfinished, out, finished)
-        journal = stack.enter_context(_Journal(out / JOURNAL, note))
         cluster = reach_cluster(scheduler) if scheduler is not None else start_cluster(min(workers, len(entries)))
         client = stack.enter_context(cluster)
+        journal = stack.enter_context(_Journal(out / JOURNAL, note))
         plan = replace(plan, topic=f"flowcut-frames-{client.id}")
         if on_frames:
             client.subscribe_topic(plan.topic, lambda event: on_frames(event[1]))
-        try:
-            _wait_for_a_worker(client, note)
-            for outcome in _outcomes(client, entries, plan):
-                if outcome.is_fatal:
-                    raise InputError(outcome.error)
-                outcomes[outcome.name] = outcome
-                journal.write(outcome)
-                if on_outcome:
-                    on_outcome(outcome)
-        except OSError as error:
-            if isinstance(error, FlowCutError):
-                raise
-            # Dask's own errors of lost connections are of this kind.
-            raise ClusterLostError(list(outcomes.values()), len(entries) - len(outcomes)) from None
+        for outcome in _outcomes(client, entries, plan, note):
+            if outcome is None:
+                raise ClusterLostError(list(outcomes.values()), len(entries) - len(outcomes))
+            if outcome.is_fatal:
+                raise InputError(outcome.error)
+            outcomes[outcome.name] = outcome
+            journal.write(outcome)
+            if on_outcome:
+                on_outcome(outcome)
     return [outcomes[entry.name] for entry in entries]
 
 
@@ -228,8 +223,13 @@ def _wait_for_a_worker(client: Client, note: Callable[[str], None]) -> None:
         note("the Dask cluster has no worker yet; the run begins when one comes")
 
 
-def _outcomes(client: Client, entries: Sequence[VideoEntry], plan: BatchPlan) -> Iterator[VideoOutcome]:
-    """Keep the workers busy and give what became of each video; few are under way at any time."""
+def _outcomes(
+    client: Client, entries: Sequence[VideoEntry], plan: BatchPlan, note: Callable[[str], None]
+) -> Iterator[VideoOutcome | None]:
+    """Keep the workers busy and give what became of each video, None when the cluster is gone.
+
+    Few videos are under way at any time.
+    """
     from distributed import as_completed
 
     waiting = iter(entries)
@@ -242,16 +242,22 @@ def _outcomes(client: Client, entries: Sequence[VideoEntry], plan: BatchPlan) ->
             names[key] = entry.name
             running.add(client.submit(make_video, entry, plan, key=key, pure=False))
 
-    submit(_room(client))
-    for future in running:
-        if future.status in ("lost", "pending"):
-            # Its worker died with the outcome; Dask has the video looked at once more.
-            running.add(future)
-            continue
-        yield _outcome_of(future, names[str(future.key)])
-        future.release()
-        # A worker that came since gets work too.
-        submit(max(1, _room(client) - running.count()))
+    try:
+        _wait_for_a_worker(client, note)
+        submit(_room(client))
+        for future in running:
+            if future.status in ("lost", "pending"):
+                # Its worker died with the outcome; Dask has the video looked at once more.
+                running.add(future)
+                continue
+            yield _outcome_of(future, names[str(future.key)])
+            future.release()
+            # A worker that came since gets work too.
+            submit(max(1, _room(client) - running.count()))
+    except OSError as error:  # of this kind are Dask's own errors of lost connections
+        if isinstance(error, FlowCutError):
+            raise
+        yield None
 
 
 def _room(client: Client) -> int:
