@@ -55,6 +55,7 @@ def batch_videos(
     count = default_workers() if workers is None else workers
     tally = _Tally(len(entries))
     said: set[str] = set()
+    errors: list[str] = []
 
     def take(outcome: VideoOutcome) -> None:
         tally.add(outcome)
@@ -64,13 +65,14 @@ def batch_videos(
                 said.add(text)
                 console.note(text)
         if outcome.error is not None:
-            console.failure(outcome.error)
+            # Said at the end: among thousands of lines nobody would find it.
+            errors.append(outcome.error)
         elif not as_json and outcome.status == "done":
             console.result(_line(outcome))
 
     lost = False
-    with tally.shown():
-        try:
+    try:
+        with tally.shown():
             outcomes = run_batch(
                 entries,
                 plan,
@@ -80,9 +82,12 @@ def batch_videos(
                 on_frames=tally.add_frames,
                 on_note=console.note,
             )
-        except ClusterLostError as error:
-            outcomes, lost = error.outcomes, True
-            console.failure(str(error))
+    except ClusterLostError as error:
+        outcomes, lost = error.outcomes, True
+        errors.append(str(error))
+    finally:
+        for text in errors:
+            console.failure(text)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if as_json:
         console.print_json(_document(outcomes, tally))

@@ -59,19 +59,24 @@ class AboutVideo(BaseModel):
 
 
 class About(BaseModel):
-    """All but the videos; `failed` are the names of videos that could not be read."""
+    """All but the videos.
+
+    `parameters` are those of the curation, None where merged datasets differ in them; `stage1` and `stage2` are all
+    ways in which masks and clips were made; `failed` are the names of videos that could not be read.
+    """
 
     model_config = STRICT
 
     schema_: str = Field(alias="schema")
     format: DatasetFormat
     frame_files: FrameFilesMode
-    flowcut_napari: str
+    provenance: dict[str, str]
     counts: dict[str, NonNegativeInt]
-    stage2: list[dict[str, Any]]
+    parameters: dict[str, Any] | None
     yield_: dict[str, YieldFigures] = Field(alias="yield")
     failed: list[str]
     stage1: list[dict[str, Any]]
+    stage2: list[dict[str, Any]]
 
     def to_parts(self) -> dict[str, str]:
         """Return the fields in the order of the file, each as JSON."""
@@ -79,7 +84,7 @@ class About(BaseModel):
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_LISTS = ("stage1", "stage2", "failed")
+_LISTS = ("failed", "stage1", "stage2")
 
 
 def read_about(folder: Path) -> About | None:

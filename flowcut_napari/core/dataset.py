@@ -369,17 +369,19 @@ class _About:
             "instances": total.instances,
             **dict(zip(WRITTEN[self._plan.format], written, strict=True)),
         }
+        parameters = self._plan.parameters.model_dump(mode="json")
         about = About(
             schema=SCHEMA,
             format=self._plan.format,
             frame_files=self._plan.frame_files,
-            flowcut_napari=flowcut_napari.__version__,
+            provenance={"flowcut_napari": flowcut_napari.__version__},
             counts=counts,
-            stage2=[self._plan.parameters.model_dump(mode="json")],
+            parameters=parameters,
             **{"yield": _yields(report.yields)},
             # A file name need not be Unicode; what stands in JSON is.
             failed=[name.encode(errors="backslashreplace").decode() for name, _ in report.failed],
             stage1=self._stage1,
+            stage2=[parameters],
         )
         write_document(self._path, {**about.to_parts(), "videos": self._videos})
 

@@ -170,6 +170,9 @@ class _Merge:
             update={
                 "frame_files": self.mode,
                 "counts": dict(counts),
+                "parameters": heads[0].parameters
+                if all(head.parameters == heads[0].parameters for head in heads)
+                else None,
                 "stage2": [item for head in heads for item in head.stage2],
                 "yield_": _sum([head.yield_ for head in heads]),
                 "failed": [name for head in heads for name in head.failed],
