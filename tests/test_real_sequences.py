@@ -20,7 +20,8 @@ pytestmark = pytest.mark.real
 def _flowcut(*arguments: str | Path) -> str:
     command = [sys.executable, "-m", "flowcut_napari.cli", *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True)
-    assert (run.returncode, run.stderr) == (0, ""), run.stderr
+    assert run.returncode == 0, run.stderr
+    assert all(line.startswith("note: ") for line in run.stderr.splitlines()), run.stderr
     return run.stdout
 
 

@@ -818,7 +818,7 @@ def test_a_dataset_with_another_category_is_refused_or_merged_to_a_valid_one(
 
 
 _HEAD_DAMAGES: list[tuple[tuple[str | int, ...], Any]] = [
-    *[((name,), value) for name in ("yield", "stage1", "failed", "flowcut_napari") for value in (5, _GONE)],
+    *[((name,), value) for name in ("yield", "stage1", "failed", "provenance", "parameters") for value in (5, _GONE)],
     *[(("yield", "1"), value) for value in (None, 5, "x")],
     *[(("yield", "1", "clips"), value) for value in (None, "x", {})],
     (("yield", "1", "dropped_clips"), {"no_match": "x"}),
