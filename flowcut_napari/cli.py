@@ -163,6 +163,7 @@ def batch(
 
 @app.command()
 def curate(
+    context: typer.Context,
     masks: Annotated[
         list[str] | None,
         typer.Argument(metavar="OUT...", help="folders of masks, or NAME.masks.json; datasets with --merge"),
@@ -234,14 +235,16 @@ def curate(
     """Stage 2: match masks over time and export the clips as a dataset."""
     from flowcut_napari.commands import curate as command
 
+    # By name: the class that they are of has moved between versions of typer.
+    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
     if check is not None:
-        if masks or out or merge or split is not None or videos or preview:
-            raise InputError("--check DATASET looks at one dataset and makes none; give nothing else")
+        if given - {"check", "as_json"}:
+            raise InputError("--check DATASET looks at one dataset and makes none; give nothing else but --json")
         raise typer.Exit(command.check(check, as_json=as_json))
     if not masks or out is None:
         raise InputError("give folders of masks and -o DATASET (see --help)")
-    if merge and (split is not None or videos or preview):
-        raise InputError("--merge puts datasets together as they are; leave --split, --videos and --preview away")
+    if merge and given - {"masks", "out", "merge", "frame_files", "overwrite", "as_json"}:
+        raise InputError("--merge puts datasets together as they are; give only -o, --frame-files and --overwrite")
     if merge:
         code = command.merge(masks, out, frame_files=frame_files, overwrite=overwrite, as_json=as_json)
         raise typer.Exit(code)

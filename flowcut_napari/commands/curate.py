@@ -58,14 +58,12 @@ def make_plan(
         raise InputError(f"--format {form}: choose one of {', '.join(get_args(DatasetFormat))}")
     if frame_files not in get_args(FrameFilesMode):
         raise InputError(f"--frame-files {frame_files}: choose one of {', '.join(get_args(FrameFilesMode))}")
-    # A DAVIS sequence is a whole video, unless somebody asks for clips.
-    length = clip_length if clip_length is not None else ("all" if form == "davis" else "2")
     try:
         parameters = CurationParameters(
             gaps=_gaps(gaps),
             iou=iou,
             method=method,
-            clip_length=None if length == "all" else _whole(length, "--clip-length"),
+            clip_length=clip_length if clip_length in (None, "all") else _whole(clip_length, "--clip-length"),
             only_accepted=only_accepted,
         )
     except ValidationError as error:

@@ -83,6 +83,8 @@ class About(BaseModel):
         return {name: compact(value) for name, value in self.model_dump(mode="json", by_alias=True).items()}
 
 
+# All that an export may write into its folder.
+_ENTRIES = {ABOUT, "annotations.json", "frames", "preview.png", "JPEGImages", "Annotations", "ImageSets"}
 _Model = TypeVar("_Model", bound=BaseModel)
 _LISTS = ("failed", "stage1", "stage2")
 
@@ -138,13 +140,19 @@ def read_videos(folder: Path, about: About) -> Iterator[AboutVideo]:
             yield video
 
 
-def is_dataset(folder: Path) -> bool:
-    """Whether a folder is a dataset of ours, or the parts of one."""
+def is_replaceable(folder: Path) -> bool:
+    """Whether a folder is a dataset of ours, or the parts of one, and holds nothing else."""
     try:
-        schema = next((value for name, value in read_items(folder / ABOUT) if name == "schema"), None)
+        content = {name: value for name, value in read_items(folder / ABOUT) if name in ("schema", "splits")}
     except InputError:
         return False
-    return schema in (SCHEMA, SPLITS_SCHEMA)
+    inside = {entry.name for entry in folder.iterdir()}
+    if content.get("schema") == SCHEMA:
+        return inside <= _ENTRIES
+    splits = content.get("splits")
+    if content.get("schema") != SPLITS_SCHEMA or not isinstance(splits, dict):
+        return False
+    return inside <= {ABOUT, *splits} and all(is_replaceable(folder / name) for name in inside - {ABOUT})
 
 
 def compact(value: Any) -> str:

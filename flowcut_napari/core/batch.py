@@ -127,7 +127,8 @@ def run_batch(
     on_outcome : callable, optional
         Called with what became of each video, in the order in which they end.
     on_frames : callable, optional
-        Called about every second for each worker with the number of frames it has finished since, from a thread.
+        Called about every second for each worker with the number of frames it has finished since, from a thread;
+        not for the last second of a video.
     on_note : callable, optional
         Called with what a user should know of the run as a whole.
 
@@ -149,12 +150,12 @@ def run_batch(
     note = on_note or (lambda _: None)
     check_writable(out)
     outcomes: dict[str, VideoOutcome] = {}
-    finished = {f".{plan.job.path(entry).name}." for entry in entries}
+    unfinished = {f".{plan.job.path(entry).name}." for entry in entries}
     with ExitStack() as stack:
         stack.enter_context(lock_folder(out, ".batch.lock", f"{out}: another batch is writing into this folder"))
         # What workers that were killed had begun to write, in this run or an earlier one.
-        remove_unfinished(out, finished)
-        stack.callback(remove_unfinished, out, finished)
+        remove_unfinished(out, unfinished)
+        stack.callback(remove_unfinished, out, unfinished)
         cluster = reach_cluster(scheduler) if scheduler is not None else start_cluster(min(workers, len(entries)))
         client = stack.enter_context(cluster)
         journal = stack.enter_context(_Journal(out / JOURNAL, note))

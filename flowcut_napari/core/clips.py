@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from flowcut_napari.core.decisions import Join, Key, Relabel, Split, TrackletVerdict, Verdict
+import numpy as np
+
+from flowcut_napari.core.decisions import Join, Key, Relabel, Split, TrackletVerdict
 from flowcut_napari.core.errors import InputError
-from flowcut_napari.core.matching import Matches, match_video
+from flowcut_napari.core.matching import Matches, match_iou, match_video
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.tracklets import Tracklet, chain_matches
 
-# Why a clip is left out: a frame of it has no mask; nothing in it matches; a person rejected it, or all masks of a
-# frame of it; nobody accepted anything in it (where that is asked for).
+# Why a clip is left out: fewer than two of its frames have masks; nothing in it matches; a person rejected it, or so
+# many masks that fewer than two frames are left; nobody accepted anything in it (where that is asked for).
 CLIP_REASONS = ("no_mask", "no_match", "rejected", "not_accepted")
 # Why a mask is left out of a clip that was looked at: the other frames have no mask; its IoU with each is too low;
 # another mask fits its match better; a person rejected it, its tracklet or the clip; nobody accepted it.
@@ -100,8 +104,8 @@ class CuratedVideo:
 def curate_video(masks: VideoMasks, parameters: CurationParameters | None = None) -> CuratedVideo:
     """Make the clips of a video (FlowCut section 3.3): all pairs of frames at the given gaps, with what matches.
 
-    The decisions of the masks are honoured: a rejected instance is as if it were not there; pairs follow what a person
-    joined, split and named; what was rejected as a tracklet or as a clip is left out.
+    The decisions of the masks are honoured: a rejected instance matches nothing, and its tracklet goes on over it;
+    pairs follow what a person joined, split and named; what was rejected as a tracklet or as a clip is left out.
 
     Raises
     ------
@@ -119,27 +123,35 @@ class _Curation:
         self.parameters = parameters
         self.verdicts = masks.decisions.instances()
         self.clip_verdicts = masks.decisions.clips()
-        present = [
-            [instance for instance in frame.instances if self.verdicts.get((frame.index, instance.id)) != "reject"]
-            for frame in masks.frames
-        ]
         self.index = [frame.index for frame in masks.frames]
-        self.numbers = [[instance.id for instance in row] for row in present]
-        self.taken_out = [len(frame.instances) - len(row) for frame, row in zip(masks.frames, present, strict=True)]
+        everything = [[instance.id for instance in frame.instances] for frame in masks.frames]
+        # Rejected instances are part of their chain, and of what was decided about it, but of no clip.
+        self.left = [
+            [place for place, number in enumerate(row) if self.verdicts.get((index, number)) != "reject"]
+            for index, row in zip(self.index, everything, strict=True)
+        ]
+        self.numbers = [[row[place] for place in left] for row, left in zip(everything, self.left, strict=True)]
+        self.taken_out = [len(row) - len(left) for row, left in zip(everything, self.left, strict=True)]
         span = max(parameters.gaps)
-        rles = [[instance.segmentation for instance in row] for row in present]
+        rles = [[instance.segmentation for instance in frame.instances] for frame in masks.frames]
         self.matches = match_video(rles, span, parameters.iou, parameters.method)
-        frames = list(zip(self.index, self.numbers, strict=True))
+        frames = list(zip(self.index, everything, strict=True))
         try:
-            self.tracklets = chain_matches(frames, self.matches, span, masks.decisions.made)
+            chains = chain_matches(frames, self.matches, span, masks.decisions.made)
         except InputError as error:
             raise InputError(f"{masks.video.name}: {error}") from None
-        self.identity = _identities(self.tracklets)
+        self.identity = _identities(chains)
         # What pairs would be without a person's links; the same where there is none.
         by_hand = any(isinstance(item, Join | Split | Relabel) for item in masks.decisions.made)
         self.found_identity = _identities(chain_matches(frames, self.matches, span)) if by_hand else self.identity
         self.by_hand = by_hand
-        self.tracklet_verdicts = self._tracklet_verdicts()
+        self.tracklet_verdicts = {
+            self.identity[item.instance]: item.verdict
+            for item in masks.decisions.made
+            if isinstance(item, TrackletVerdict)
+        }
+        rejected = {key for key, verdict in self.verdicts.items() if verdict == "reject"}
+        self.tracklets = tuple(left for chain in chains if (left := chain.without(rejected)) is not None)
         self.iou_of = {
             key: iou
             for tracklet in self.tracklets
@@ -157,8 +169,8 @@ class _Curation:
         return CuratedVideo(self.masks, tuple(clips), self.tracklets, yields)
 
     def _candidates(self) -> Iterator[tuple[int, range]]:
-        count, length = len(self.index), self.parameters.clip_length
-        if length is None:
+        count, length = len(self.index), self.parameters.clip_length or 2
+        if length == "all":
             if count > 1:
                 yield 1, range(count)
             return
@@ -204,7 +216,7 @@ class _Curation:
 
     def _pairs(self, first: int, second: int) -> tuple[list[ClipTrack], dict[Key, str]]:
         """Return the matches of two frames as Algorithm 1 and the decisions have them, and why masks are left out."""
-        matches = self.matches[first, second]
+        matches = self._matches(first, second)
         chosen: dict[int, tuple[int, float | None]] = {i: (j, float(matches.iou[i, j])) for i, j in matches.pairs}
         if self.by_hand:
             chosen = self._as_decided(first, second, chosen)
@@ -218,6 +230,14 @@ class _Curation:
             else:
                 tracks.append(ClipTrack(self.identity[keys[0]], numbers, iou))
         return tracks, why
+
+    def _matches(self, first: int, second: int) -> Matches:
+        """Return the matches of what is left in two frames."""
+        matches = self.matches[first, second]
+        if not self.taken_out[first] and not self.taken_out[second]:
+            return matches
+        iou = matches.iou[np.ix_(self.left[first], self.left[second])]
+        return match_iou(iou, self.parameters.iou, self.parameters.method)
 
     def _as_decided(
         self, first: int, second: int, chosen: dict[int, tuple[int, float | None]]
@@ -275,9 +295,10 @@ class _Curation:
                 tracks.append(ClipTrack(identity, tuple(numbers.get(spot) for spot in range(len(places))), weakest))
         return tracks, why
 
-    def _between(self, identity: int, first: int, last: int) -> list[Key]:
+    def _between(self, identity: int, first: int, last: int) -> tuple[Key, ...]:
         """Return the members of a tracklet after one frame, up to and with another."""
-        return [key for key in self._members[identity] if first < key[0] <= last]
+        members = self._members[identity]
+        return members[bisect(members, (first, math.inf)) : bisect(members, (last, math.inf))]
 
     @cached_property
     def _members(self) -> dict[int, tuple[Key, ...]]:
@@ -287,10 +308,8 @@ class _Curation:
         if not self.parameters.only_accepted:
             return True
         keys = [(frame, number) for frame, number in zip(frames, track.instances, strict=True) if number is not None]
-        accepted = (
-            self.clip_verdicts.get(frames) == "accept"
-            or self.tracklet_verdicts.get(track.identity) == "accept"
-            or all(self.verdicts.get(key) == "accept" for key in keys)
+        accepted = self.clip_verdicts.get(frames) == "accept" or all(
+            "accept" in (self.verdicts.get(key), self.tracklet_verdicts.get(self.identity[key])) for key in keys
         )
         if not accepted:
             why |= dict.fromkeys(keys, "not_accepted")
@@ -299,10 +318,6 @@ class _Curation:
     def _is_rejected(self, place: int, number: int) -> bool:
         identity = self.identity[self.index[place], number]
         return self.tracklet_verdicts.get(identity) == "reject"
-
-    def _tracklet_verdicts(self) -> dict[int, Verdict]:
-        made = [item for item in self.masks.decisions.made if isinstance(item, TrackletVerdict)]
-        return {self.identity[item.instance]: item.verdict for item in made if item.instance in self.identity}
 
 
 def _identities(tracklets: Sequence[Tracklet]) -> dict[Key, int]:

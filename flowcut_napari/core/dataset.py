@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import flowcut_napari
-from flowcut_napari.core.about import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN, About, compact, is_dataset
+from flowcut_napari.core.about import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN, About, compact, is_replaceable
 from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video
 from flowcut_napari.core.decisions import HandMask, decision_to_json, describe_stale
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
@@ -26,7 +26,7 @@ from flowcut_napari.core.formats.coco import CocoWriter
 from flowcut_napari.core.formats.davis import DavisWriter
 from flowcut_napari.core.formats.spool import Spool, write_document
 from flowcut_napari.core.formats.ytvis import YtvisWriter
-from flowcut_napari.core.frame_files import find_frames, spare_frames
+from flowcut_napari.core.frame_files import find_frames, spare
 from flowcut_napari.core.images import natural_key
 from flowcut_napari.core.parameters import CurationParameters, DatasetFormat, FrameFilesMode
 from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
@@ -78,6 +78,13 @@ class ExportPlan:
     frame_files: FrameFilesMode = "copy"
     moved: Mapping[str, VideoEntry] = field(default_factory=dict)
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.parameters.clip_length is None:
+            # A sequence of DAVIS is a whole video.
+            length = "all" if self.format == "davis" else 2
+            chosen = self.parameters.model_copy(update={"clip_length": length})
+            object.__setattr__(self, "parameters", chosen)
 
 
 @dataclass
@@ -196,7 +203,7 @@ def _export(
 ) -> ExportReport:
     """Make a dataset in a folder that is or will be `final`, in or for the folder that is `replaced`."""
     report = ExportReport(final, plan)
-    with made_whole(folder, is_dataset, plan.overwrite) as part:
+    with made_whole(folder, is_replaceable, plan.overwrite) as part:
         about = _About(part, plan)
         writer = _WRITERS[plan.format](part)
         try:
@@ -228,7 +235,7 @@ def export_splits(
     by_name = {_name_of(file): file for file in files}
     splits = split_by_video(by_name, shares)
     reports = {}
-    with made_whole(folder, is_dataset, plan.overwrite) as part:
+    with made_whole(folder, is_replaceable, plan.overwrite) as part:
         for split, names in splits.items():
             try:
                 of_split = [by_name[name] for name in names]
@@ -282,9 +289,10 @@ def _export_video(
         if masks.video.name != name:
             raise InputError(f"{file}: holds the masks of {masks.video.name}; call it {masks.video.name}{SUFFIX}")
         curated = curate_video(masks, plan.parameters)
-        frames = find_frames(masks, plan.frame_files, plan.moved)
-        spare_frames([masks.video.path, *([plan.moved[name].place] if name in plan.moved else [])], replaced)
+        spare([file, masks.video.path], replaced)
         if curated.clips:
+            frames = find_frames(masks, plan.frame_files, plan.moved)
+            spare(frames.sources(), replaced)
             _place_frames(frames.place, list(writer.frame_places(curated, frames.names)), plan.frame_files)
             writer.add(curated, frames.names)
     except InputError as error:
@@ -390,15 +398,9 @@ class _About:
 
 
 def _hand_work(masks: VideoMasks) -> dict[str, Any]:
-    by_hand = [
-        HandMask(frame.index, instance)
-        for frame in masks.frames
-        for instance in frame.instances
-        if instance.origin != "cut"
-    ]
     return {
         "decisions": [decision_to_json(decision) for decision in masks.decisions.made],
-        "masks_by_hand": [_without_mask(mask) for mask in by_hand],
+        "masks_by_hand": [_without_mask(mask) for mask in masks.hand_masks()],
         "stale": [
             _without_mask(item.what) if isinstance(item.what, HandMask) else decision_to_json(item.what)
             for item in masks.decisions.stale

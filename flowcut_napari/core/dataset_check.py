@@ -115,7 +115,7 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Item:
     """A video or picture that annotations refer to."""
 

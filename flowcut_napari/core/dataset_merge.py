@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from flowcut_napari.core.about import ABOUT, WRITTEN, About, YieldFigures, compact, is_dataset, read_about, read_videos
+import flowcut_napari
+from flowcut_napari.core.about import (
+    ABOUT,
+    WRITTEN,
+    About,
+    YieldFigures,
+    compact,
+    is_replaceable,
+    read_about,
+    read_videos,
+)
 from flowcut_napari.core.clips import Yield
 from flowcut_napari.core.dataset_check import check_dataset, is_folder
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
 from flowcut_napari.core.formats.spool import Spool, write_document
 from flowcut_napari.core.formats.ytvis import ANNOTATIONS, CATEGORIES
-from flowcut_napari.core.frame_files import place_file, spare_frames
+from flowcut_napari.core.frame_files import place_file, spare
 from flowcut_napari.core.images import natural_key
 from flowcut_napari.core.json_stream import read_items
 from flowcut_napari.core.parameters import DatasetFormat, FrameFilesMode
@@ -42,8 +53,8 @@ def merge_datasets(
     places = {os.path.realpath(source) for source in sources}
     if len(places) < max(2, len(sources)):
         raise InputError("merging takes two datasets or more, each once")
-    if os.path.realpath(folder) in places:
-        raise InputError(f"{folder}: is one of the datasets to be merged; give another -o")
+    for source in sources:
+        spare([source], folder)
     heads = [_checked(source) for source in sources]
     form = heads[0].format
     for source, head in zip(sources, heads, strict=True):
@@ -51,7 +62,7 @@ def merge_datasets(
             raise InputError(f"{source}: is of the format {head.format}, {sources[0]} of {form}; export both alike")
         if head.frame_files == "none" and frame_files != "none":
             raise InputError(f"{source}: has no frames; merge with --frame-files none, or export it with frames")
-    with made_whole(folder, is_dataset, overwrite) as part:
+    with made_whole(folder, is_replaceable, overwrite) as part:
         merge = _Merge(part, folder, form, frame_files)
         try:
             for source, head in zip(sources, heads, strict=True):
@@ -96,7 +107,7 @@ class _Merge:
 
     def add(self, source: Path, head: About) -> None:
         for video in read_videos(source, head):
-            other = self.names.setdefault(video.name.casefold(), source)
+            other = self.names.setdefault(unicodedata.normalize("NFC", video.name).casefold(), source)
             if other is not source:
                 raise InputError(f"{other} and {source} both have the video {video.name}; leave one out")
             places = {"stage1": video.stage1 + self.stage1, "stage2": video.stage2 + self.stage2}
@@ -145,7 +156,7 @@ class _Merge:
             return
         for folder in {file.parent for file in files}:
             (self.part / folder).mkdir(parents=True, exist_ok=True)
-        spare_frames((source / file for file in files), self.replaced)
+        spare({(source / file).parent for file in files}, self.replaced)
         for file in files:
             place_file(source / file, self.part / file, self.mode)
 
@@ -169,6 +180,7 @@ class _Merge:
         about = heads[0].model_copy(
             update={
                 "frame_files": self.mode,
+                "provenance": {"flowcut_napari": flowcut_napari.__version__},
                 "counts": dict(counts),
                 "parameters": heads[0].parameters
                 if all(head.parameters == heads[0].parameters for head in heads)

@@ -1,7 +1,8 @@
 """What a person decided about the masks of a video: verdicts on clips, instances and tracklets, and who is who.
 
-A decision names what it is about by frame and instance, never by a number that depends on how matches were made: it
-means the same with other gaps or another IoU threshold. It holds for the masks it was made on. After a run with other
+A decision names what it is about by frame and instance, never by a number that depends on how matches were made.
+What is decided about a tracklet holds as far as the tracklet of that instance goes, with the gaps and the threshold of
+an export. A decision holds for the masks it was made on. After a run with other
 parameters it is *stale*: kept, listed, and without effect, until those masks are made again.
 """
 

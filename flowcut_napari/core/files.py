@@ -126,7 +126,7 @@ def _check_place(folder: Path, replaceable: Callable[[Path], bool], overwrite: b
             raise
         raise OutputError(f"{str(folder)[:200]}: cannot be written ({error.strerror or error})") from None
     if not replaceable(folder):
-        raise InputError(f"{folder}: is a folder with other files; give a new one with -o")
+        raise InputError(f"{folder}: is a folder with other files in it; give a new one with -o")
     if not overwrite:
         raise InputError(f"{folder}: is there already; give another -o, or --overwrite to replace it")
 
@@ -145,6 +145,28 @@ def _put_in_place(part: Path, folder: Path, old: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def folder_held(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this machine holds a folder, and hold it, for the moment that a change takes.
+
+    Where the system cannot hold folders (Windows, some network file systems) this does nothing.
+    """
+    try:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        number = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
 
 
 def remove_unfinished(folder: Path, prefixes: Collection[str]) -> None:

@@ -36,6 +36,10 @@ class FrameSource(ABC):
     names: dict[int, str]
 
     @abstractmethod
+    def sources(self) -> set[Path]:
+        """Return the file that holds the frames, or the folders of those that do."""
+
+    @abstractmethod
     def place(self, index: int, target: Path, mode: FrameFilesMode) -> None:
         """Put a frame at `target`, whose folder is there.
 
@@ -88,7 +92,7 @@ def _open_where_it_was(record: VideoRecord) -> Video:
             "or --frame-files none for annotations alone"
         )
     if path.suffix.lower() == ".json" and path.is_file():
-        entries = _entries_of_json(path)
+        entries = _entries_of_json(path, path.stat().st_mtime_ns)
         if record.name not in entries:
             raise InputError(f"{path}: has no video {record.name} any more")
         return entries[record.name].open()
@@ -96,8 +100,8 @@ def _open_where_it_was(record: VideoRecord) -> Video:
 
 
 @lru_cache(maxsize=4)
-def _entries_of_json(path: Path) -> dict[str, VideoEntry]:
-    """Read a YouTube-VIS json once for all of its videos."""
+def _entries_of_json(path: Path, changed: int) -> dict[str, VideoEntry]:
+    """Read a YouTube-VIS json once for all of its videos; `changed` is when it was written last."""
     return {entry.name: entry for entry in find_videos(path)}
 
 
@@ -135,8 +139,8 @@ def place_file(source: Path, target: Path, mode: FrameFilesMode) -> None:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def spare_frames(sources: Iterable[str | os.PathLike[str]], replaced: Path) -> None:
-    """See that a folder which is about to be replaced does not hold the files that its replacement is made of.
+def spare(sources: Iterable[str | os.PathLike[str]], replaced: Path) -> None:
+    """See that a folder which is about to be replaced does not hold what its replacement is made of.
 
     Raises
     ------
@@ -147,7 +151,7 @@ def spare_frames(sources: Iterable[str | os.PathLike[str]], replaced: Path) -> N
     for source in sources:
         with contextlib.suppress(ValueError):  # what can be no path is nowhere
             if os.path.commonpath([os.path.realpath(source), folder]) == folder:
-                raise OutputError(f"{replaced}: holds frames that are needed ({source}); give another -o")
+                raise OutputError(f"{replaced}: holds what this is made of ({source}); give another -o")
 
 
 class _Files(FrameSource):
@@ -162,10 +166,18 @@ class _Files(FrameSource):
             if turned:  # written anew, upright
                 self.names[index] = f"{PurePosixPath(self.names[index]).stem}.png"
 
+    def sources(self) -> set[Path]:
+        return {Path(os.path.realpath(path)).parent for path in self._paths.values()}
+
     def place(self, index: int, target: Path, mode: FrameFilesMode) -> None:
         if mode == "none":
             return
         path = self._paths[index]
+        if target.suffix == ".jpg" and path.suffix.lower() not in (".jpg", ".jpeg"):
+            if mode != "copy":
+                raise InputError(f"{path}: is no JPEG, as this format needs; use --frame-files copy")
+            _save(Image.fromarray(read_rgb(path)), target)
+            return
         if not self._turned[index]:
             place_file(path, target, mode)
         elif mode == "copy":
@@ -181,6 +193,9 @@ class _Decoded(FrameSource):
     def __init__(self, video: Video, masks: VideoMasks) -> None:
         self._video = video
         self.names = {frame.index: f"{frame.index:05d}.jpg" for frame in masks.frames}
+
+    def sources(self) -> set[Path]:
+        return {Path(os.path.realpath(self._video.path))}
 
     def place(self, index: int, target: Path, mode: FrameFilesMode) -> None:
         if mode == "none":

@@ -49,8 +49,9 @@ def match_instances(
         Two instances match only above this, 0 to 1; strict.
     method : str
         ``argmax``: each instance of the first frame takes the one of the second that it overlaps most; where two take
-        the same, the higher IoU keeps it (the first of equals). ``hungarian``: the pairs with the largest sum of IoU.
-        For masks that are disjoint in their frame and a threshold of at least 0.5 the two are equal.
+        the same, the higher IoU keeps it (the first of equals). ``hungarian``: of all pairs above the threshold, those
+        with the largest sum of IoU. For masks that are disjoint in their frame and a threshold of at least 0.5 the
+        two are equal.
 
     Raises
     ------
@@ -65,7 +66,8 @@ def match_iou(iou: np.ndarray, iou_threshold: float = 0.5, method: MatchMethod =
     if not 0 <= iou_threshold <= 1:
         raise InputError(f"the IoU threshold is {iou_threshold}; it lies between 0 and 1")
     if method == "hungarian":
-        rows, cols = linear_sum_assignment(iou, maximize=True)
+        # What may not match must not take part: it could keep two from each other that may.
+        rows, cols = linear_sum_assignment(np.where(iou > iou_threshold, iou, 0.0), maximize=True)
         found = zip(rows.tolist(), cols.tolist(), strict=True)
         return Matches(iou, tuple((i, j) for i, j in found if iou[i, j] > iou_threshold))
     if method != "argmax":

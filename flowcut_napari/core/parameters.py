@@ -149,12 +149,11 @@ class CurationParameters(BaseModel):
         0.5, title="Min. IoU", ge=0, lt=1, description="instances match above this IoU of their masks, 0 to 1; strict"
     )
     method: MatchMethod = Field("argmax", title="Matching", description="argmax (Algorithm 1) or hungarian")
-    clip_length: int | None = Field(
-        2,
+    clip_length: Annotated[int, Field(ge=2)] | Literal["all"] | None = Field(
+        None,
         title="Clip length",
-        ge=2,
-        description="frames of a clip; 2 are matched pairs as in the paper, more are cut out of tracklets, and "
-        "None is the whole video as one clip",
+        description="frames of a clip: 2 are matched pairs as in the paper, more are cut out of tracklets, all is the "
+        "whole video; None is what suits the format, all for davis and else 2",
     )
     only_accepted: bool = Field(
         False, title="Only accepted", description="leave out what nobody accepted, not only what somebody rejected"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flowcut_napari.core.decisions import Decision, Decisions, HandMask, Stale
-from flowcut_napari.core.pseudo_masks import FrameMasks, Instance
+from flowcut_napari.core.decisions import Decisions, HandMask, Stale
+from flowcut_napari.core.pseudo_masks import Instance
 from flowcut_napari.core.store import VideoMasks
 
 
@@ -15,41 +15,34 @@ def carry_over(old: VideoMasks, new: VideoMasks) -> VideoMasks:
     What was made on masks of the same video, parameters and models holds again, stale items of earlier runs among
     it. All else becomes or stays stale: nothing that a person did is dropped.
     """
-    done: list[Stale] = list(old.decisions.stale)
-    done += [Stale(old.basis, HandMask(frame.index, item)) for frame in old.frames for item in _hand_made(frame)]
-    done += [Stale(old.basis, decision) for decision in old.decisions.made]
+    done = [
+        *old.decisions.stale,
+        *(Stale(old.basis, mask) for mask in old.hand_masks()),
+        *(Stale(old.basis, decision) for decision in old.decisions.made),
+    ]
     ours = [item.what for item in done if item.basis == new.basis]
     stale = [item for item in done if item.basis != new.basis]
-    result = replace(new, decisions=Decisions())
     # Masks first: decisions may be about them.
-    for mask in ours:
-        if isinstance(mask, HandMask):
-            changed = _with_hand_mask(result, mask)
-            stale += [] if changed else [Stale(new.basis, mask)]
-            result = changed or result
-    made: list[Decision] = []
-    for decision in ours:
-        if isinstance(decision, HandMask):
-            continue
-        if result.has_all(decision):
-            made.append(decision)
-        else:  # the new run has fewer frames
-            stale.append(Stale(new.basis, decision))
-    return replace(result, decisions=Decisions(tuple(made), tuple(stale)))
+    result, homeless = _with_hand_masks(new, [item for item in ours if isinstance(item, HandMask)])
+    decisions = [item for item in ours if not isinstance(item, HandMask)]
+    made = tuple(decision for decision in decisions if result.has_all(decision))
+    # The new run may have fewer frames.
+    stale += [Stale(new.basis, mask) for mask in homeless]
+    stale += [Stale(new.basis, decision) for decision in decisions if not result.has_all(decision)]
+    return replace(result, decisions=Decisions(made, tuple(stale)))
 
 
-def _hand_made(frame: FrameMasks) -> list[Instance]:
-    return [instance for instance in frame.instances if instance.origin != "cut"]
-
-
-def _with_hand_mask(masks: VideoMasks, made: HandMask) -> VideoMasks | None:
-    """Put a hand-made mask in its place, or return None where there is no such frame."""
-    frames = list(masks.frames)
-    for place, frame in enumerate(frames):
-        if frame.index != made.frame:
-            continue
-        others = [instance for instance in frame.instances if instance.id != made.instance.id]
-        instances = sorted([*others, made.instance], key=lambda instance: instance.id)
-        frames[place] = replace(frame, instances=tuple(instances))
-        return replace(masks, frames=tuple(frames))
-    return None
+def _with_hand_masks(masks: VideoMasks, made: list[HandMask]) -> tuple[VideoMasks, list[HandMask]]:
+    """Put hand-made masks in their places; return also those whose frame is not there."""
+    by_frame: dict[int, dict[int, Instance]] = {}
+    for mask in made:
+        by_frame.setdefault(mask.frame, {})[mask.instance.id] = mask.instance
+    frames = []
+    for frame in masks.frames:
+        ours = by_frame.pop(frame.index, None)
+        if ours:
+            instances = {instance.id: instance for instance in frame.instances} | ours
+            frame = replace(frame, instances=tuple(instances[number] for number in sorted(instances)))
+        frames.append(frame)
+    homeless = [mask for mask in made if mask.frame in by_frame]
+    return replace(masks, frames=tuple(frames), decisions=Decisions()), homeless

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from flowcut_napari.core.decisions import Decision, Decisions, decisions_from_json, decisions_to_json
+from flowcut_napari.core.decisions import Decision, Decisions, HandMask, decisions_from_json, decisions_to_json
 from flowcut_napari.core.errors import DamagedFileError, InputError
-from flowcut_napari.core.files import write_atomically
+from flowcut_napari.core.files import folder_held, write_atomically
 from flowcut_napari.core.masks import LARGEST_SIDE
 from flowcut_napari.core.ncut import StopReason
 from flowcut_napari.core.parameters import STRICT, CutParameters, one_line
@@ -25,6 +25,8 @@ from flowcut_napari.core.video import Video, is_inner_path, safe_name
 
 SCHEMA = "flowcut.masks/1"
 SUFFIX = ".masks.json"
+# To be raised when the same parameters give other masks than before: decisions on the old ones are stale then.
+METHOD_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,20 @@ class VideoMasks:
 
     def has_hand_work(self) -> bool:
         """Whether a person decided, edited or drew anything in it."""
-        made_by_hand = any(instance.origin != "cut" for frame in self.frames for instance in frame.instances)
-        return made_by_hand or bool(self.decisions)
+        return bool(self.decisions) or bool(self.hand_masks())
+
+    def hand_masks(self) -> list[HandMask]:
+        """Return the masks that a person edited or drew, with their frames."""
+        return [
+            HandMask(frame.index, instance)
+            for frame in self.frames
+            for instance in frame.instances
+            if instance.origin != "cut"
+        ]
+
+    @cached_property
+    def _present(self) -> dict[int, set[int]]:
+        return {frame.index: {instance.id for instance in frame.instances} for frame in self.frames}
 
     @cached_property
     def basis(self) -> str:
@@ -142,19 +156,19 @@ class VideoMasks:
 
     def _missing(self, decision: Decision) -> str | None:
         """Return what a decision names that is not here, or None."""
-        present = {frame.index: {instance.id for instance in frame.instances} for frame in self.frames}
         for frame in decision.frames():
-            if frame not in present:
+            if frame not in self._present:
                 return f"frame {frame}"
         for frame, number in decision.subjects():
-            if number not in present[frame]:
+            if number not in self._present[frame]:
                 return f"instance {number} in frame {frame}"
         return None
 
 
 def masks_basis(fingerprint: str, parameters: CutParameters, provenance: Mapping[str, Any]) -> str:
-    """Return a short hash of what decides how masks come out: the video, the parameters, the models."""
+    """Return a short hash of what decides how masks come out: the method, the video, the parameters, the models."""
     made_with = {
+        "method": METHOD_VERSION,
         "video": fingerprint,
         "parameters": parameters.model_dump(),
         "models": [provenance.get(name) for name in ("features", "flow", "crf")],
@@ -184,6 +198,27 @@ def save_masks(masks: VideoMasks, path: str | os.PathLike[str]) -> None:
         "decisions": decisions_to_json(masks.decisions, masks.basis),
     }
     write_atomically(Path(path), json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
+
+
+def update_masks(path: str | os.PathLike[str], change: Callable[[VideoMasks | None], VideoMasks]) -> VideoMasks:
+    """Change a masks file so that nothing that another process writes in the meantime is lost.
+
+    Parameters
+    ----------
+    path : str or path
+    change : callable
+        Makes the new masks of those that are there, None if there is no file.
+
+    Raises
+    ------
+    InputError, OutputError
+        If the file cannot be read or written.
+    """
+    path = Path(path)
+    with folder_held(path.parent):
+        masks = change(load_masks(path) if path.exists() else None)
+        save_masks(masks, path)
+    return masks
 
 
 def load_masks(path: str | os.PathLike[str]) -> VideoMasks:

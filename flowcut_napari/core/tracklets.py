@@ -6,7 +6,7 @@ and takes in what a person joined, split and named.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,12 +26,21 @@ class Tracklet:
     members : tuple of (frame, instance)
         In rising order, one a frame at most.
     ious : tuple of float or None
-        IoU of each member but the first with the one before; None where a person made the link.
+        IoU of each member but the first with the one before; None where a person made the link, or rejected what
+        lay between.
     """
 
     identity: int
     members: tuple[Key, ...]
     ious: tuple[float | None, ...]
+
+    def without(self, keys: Collection[Key]) -> Tracklet | None:
+        """Return the tracklet less some of its members, None if none is left; a link over them is none of an IoU."""
+        members = tuple(key for key in self.members if key not in keys)
+        if not members or len(members) == len(self.members):
+            return self if members else None
+        iou_of = dict(zip(pairwise(self.members), self.ious, strict=True))
+        return Tracklet(self.identity, members, tuple(iou_of.get(link) for link in pairwise(members)))
 
     @property
     def weakest(self) -> float | None:
@@ -69,7 +78,7 @@ def chain_matches(
     joined, split, names = _links_by_hand(decisions)
     keys = [[(index, number) for number in numbers] for index, numbers in frames]
     present = {key for row in keys for key in row}
-    # An instance that was rejected is not there to be joined.
+    # A frame that was not cut this time has nothing to be joined.
     before = {key: (first, None) for key, first in joined.items() if key in present and first in present}
     links: dict[Key, tuple[Key, float | None]] = dict(before)
     continued = {first for first, _ in links.values()}

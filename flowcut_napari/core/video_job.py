@@ -13,7 +13,7 @@ from flowcut_napari.core.errors import DamagedFileError, InputError, OutputError
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.rerun import carry_over
 from flowcut_napari.core.run import Segmenter
-from flowcut_napari.core.store import VideoMasks, load_masks, masks_basis, masks_path, save_masks
+from flowcut_napari.core.store import VideoMasks, load_masks, masks_basis, masks_path, update_masks
 from flowcut_napari.core.video import Video, VideoEntry
 
 
@@ -95,16 +95,14 @@ class MasksJob:
         masks = segmenter.segment(video, indices, on_frame)
         if is_damaged:
             notes.append(_set_aside(path))
-        # Once more: a person may have gone on deciding in the meantime.
-        old = self._existing(path)
-        if old is not None and old.has_hand_work():
-            masks = carry_over(old, masks)
-            if masks.decisions.stale:
-                notes.append(
-                    f"{path.name}: {describe_stale(masks.decisions.stale)} kept as stale, without effect: made on "
-                    "masks that are not made by these parameters or of these frames"
-                )
-        save_masks(masks, path)
+        made = masks
+        # A person may have gone on deciding in the meantime.
+        masks = update_masks(path, lambda old: made if old is None or self.overwrite else carry_over(old, made))
+        if masks.decisions.stale:
+            notes.append(
+                f"{path.name}: {describe_stale(masks.decisions.stale)} kept as stale, without effect: made on "
+                "masks that are not made by these parameters or of these frames"
+            )
         return Made(video, masks, time.perf_counter() - started, tuple(notes))
 
     def _existing(self, path: Path) -> VideoMasks | None:

@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_clip(folder / "videos", folder / f"{name}-masks", count, name)
         files = find_masks([folder / f"{name}-masks"])
         for form in _FORMS:
-            parameters = CurationParameters(clip_length=None if form == "davis" else 2)
+            parameters = CurationParameters(clip_length="all" if form == "davis" else 2)
             export_dataset(files, folder / f"{name}-{form}", ExportPlan(parameters, form))
         for mode in ("link", "reference", "none"):
             export_dataset(files, folder / f"{name}-{mode}", ExportPlan(frame_files=mode))

@@ -53,9 +53,9 @@ def test_clips_are_algorithm_1_over_all_pairs_of_frames(masks: VideoMasks, gaps:
 
 
 @settings(max_examples=80, deadline=None)
-@given(masks=videos(), data=st.data(), length=st.sampled_from([2, 3, None]), only=st.booleans())
+@given(masks=videos(), data=st.data(), length=st.sampled_from([2, 3, "all"]), only=st.booleans())
 def test_every_clip_and_every_mask_in_it_is_kept_or_dropped_for_one_reason(
-    masks: VideoMasks, data: st.DataObject, length: int | None, only: bool
+    masks: VideoMasks, data: st.DataObject, length: int | str, only: bool
 ) -> None:
     keys = [(frame.index, item.id) for frame in masks.frames for item in frame.instances]
     decisions: list[Decision] = []
@@ -65,16 +65,15 @@ def test_every_clip_and_every_mask_in_it_is_kept_or_dropped_for_one_reason(
         kinds: list[Decision] = [
             InstanceVerdict(key, verdict),
             TrackletVerdict(key, verdict),
-            ClipVerdict(tuple(sorted({key[0], other[0]})), verdict),
             Split(key),
         ]
         if key[0] < other[0]:
-            kinds.append(Join(key, other))
+            kinds += [Join(key, other), ClipVerdict((key[0], other[0]), verdict)]
         decisions.append(data.draw(st.sampled_from(kinds)))
     curated = _curate(masks, *decisions, gaps=(1, 2), clip_length=length, only_accepted=only)
     count = {frame.index: len(frame.instances) for frame in masks.frames}
     total = len(masks.frames)
-    if length is None:
+    if length == "all":
         windows = {1: [tuple(range(total))]} if total > 1 else {}
     else:
         reach = length - 1
@@ -148,6 +147,26 @@ def test_a_rejected_tracklet_is_left_out_everywhere_whatever_the_gaps() -> None:
     assert _curate(alone, TrackletVerdict((0, 1), "reject")).yields[1].dropped_clips == Counter(rejected=1)
 
 
+def test_what_was_decided_about_a_tracklet_outlives_the_mask_that_stood_for_it() -> None:
+    masks = of_letters("AAAA.BBB", "AAAA.BBB", "AAAA.BBB", "AAAA.BBB")
+    gone = InstanceVerdict((1, 1), "reject")
+    curated = _curate(masks, TrackletVerdict((1, 1), "reject"), gone, gaps=(1, 2))
+    assert {pair for pairs in _pairs(curated.clips).values() for pair in pairs} == {(2, 2)}
+    swap = (Join((1, 1), (2, 2)), Join((1, 2), (2, 1)))
+    curated = _curate(masks, *swap, gone, gaps=(1, 2))
+    assert _pairs(curated.clips) == {
+        (0, 1): [(2, 2)],
+        (1, 2): [(2, 1)],
+        (2, 3): [(1, 1), (2, 2)],
+        (0, 2): [(1, 2), (2, 1)],
+        (1, 3): [(2, 1)],
+    }
+    named = _curate(masks, Relabel((1, 1), 9), gone, gaps=(1,))
+    assert [tracklet.identity for tracklet in named.tracklets] == [9, 1]
+    assert named.tracklets[0].members == ((0, 1), (2, 1), (3, 1))
+    assert named.tracklets[0].ious == (None, 1.0)
+
+
 def test_a_rejected_clip_is_left_out_and_no_other() -> None:
     masks = of_letters("AAAA", "AAAA", "AAAA")
     curated = _curate(masks, ClipVerdict((0, 1), "reject"), gaps=(1, 2))
@@ -187,7 +206,7 @@ def test_longer_clips_are_windows_of_tracklets() -> None:
     curated = _curate(masks, gaps=(1, 2), clip_length=3)
     assert _pairs(curated.clips) == {(0, 1, 2): [(1, 1, 1), (2, None, 2)], (1, 2, 3): [(1, 1, 1)]}
     assert [track.iou for track in curated.clips[0].tracks] == [0.75, 1.0]
-    whole = _curate(masks, gaps=(1, 2), clip_length=None)
+    whole = _curate(masks, gaps=(1, 2), clip_length="all")
     assert _pairs(whole.clips) == {(0, 1, 2, 3): [(1, 1, 1, 1), (2, None, 2, None)]}
 
 
@@ -201,12 +220,17 @@ def test_only_what_was_accepted_is_kept_on_request() -> None:
     assert _pairs(by_tracklet.clips) == {(0, 2): [(2, 2)]}
     both = (InstanceVerdict((0, 1), "accept"), InstanceVerdict((1, 1), "accept"))
     assert _pairs(_curate(masks, *both, only_accepted=True).clips) == {(0, 1): [(1, 1)]}
+    # One mask by itself, the other with its tracklet.
+    apart = of_letters("AAAA", "....", "BBBB")
+    first, second = InstanceVerdict((0, 1), "accept"), TrackletVerdict((2, 2), "accept")
+    assert _pairs(_curate(apart, first, second, only_accepted=True, gaps=(2,)).clips) == {(0, 2): [(1, 2)]}
+    assert _curate(apart, second, Split((2, 2)), only_accepted=True, gaps=(2,)).clips == ()
     refused = _curate(masks, ClipVerdict((0, 1), "accept"), InstanceVerdict((0, 1), "reject"), only_accepted=True)
     assert _pairs(refused.clips) == {(0, 1): [(2, 2)]}
 
 
 def test_a_video_of_one_frame_has_no_clips() -> None:
-    for length in (2, None):
+    for length in (2, "all"):
         curated = _curate(of_letters("AAAA"), clip_length=length)
         assert (curated.clips, curated.yields) == ((), {})
 

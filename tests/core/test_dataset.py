@@ -201,7 +201,7 @@ def test_the_provenance_says_what_became_of_everything(out: Path, tmp_path: Path
     assert about["yield"]["1"]["dropped_clips"] == {"no_match": 1}
     assert [video["name"] for video in about["videos"]] == ["boat", "car", "still"]
     assert about["stage1"][0]["parameters"]["alpha"] == 0.4
-    assert about["stage2"] == [about["parameters"]] == [CurationParameters().model_dump(mode="json")]
+    assert about["stage2"] == [about["parameters"]] == [CurationParameters(clip_length=2).model_dump(mode="json")]
     assert set(about["provenance"]) == {"flowcut_napari"}
     assert about["videos"][0]["tracklets"][0] == {"identity": 1, "frames": 6, "weakest_iou": pytest.approx(14 / 18)}
 
@@ -211,7 +211,7 @@ def test_the_provenance_says_what_became_of_everything(out: Path, tmp_path: Path
 def test_every_format_with_every_way_to_place_frames_is_valid_and_the_same_twice(
     out: Path, tmp_path: Path, form: str, mode: str
 ) -> None:
-    length = {"parameters": {"clip_length": None}} if form == "davis" else {}
+    length = {"parameters": {"clip_length": "all"}} if form == "davis" else {}
     for name in ("first", "second"):
         _export(out, tmp_path / name, format=form, frame_files=mode, **length)
     files = written(tmp_path / "first")
@@ -251,10 +251,33 @@ def test_coco_holds_the_frames_of_clips_and_what_matched_in_one(out: Path, tmp_p
         assert coco.decode(item["segmentation"]).sum() == item["area"]
 
 
+def test_davis_has_jpeg_frames_and_numbers_without_holes(tmp_path: Path) -> None:
+    from flowcut_napari.core import open_video
+
+    video = open_video(write_frames(tmp_path / "clip", 2, (48, 64)))
+    top, left, small = np.zeros((3, 48, 64), dtype=bool)
+    top[:20], left[:, :30], small[5:9, 5:9] = True, True, True
+    masks = of_masks([{1: top, 2: small, 3: left}] * 2, "clip", (48, 64), path=str(video.path))
+    masks = replace(masks, video=replace(masks.video, fingerprint=video.fingerprint()))
+    files = {index: video.frame_file(index) or "" for index in range(2)}
+    # Drawn over all of the second mask.
+    masks = replace(masks, files=files).with_mask(0, top, 1).with_mask(1, top, 1)
+    save_masks(masks, masks_path(tmp_path / "out", "clip"))
+    _export(tmp_path / "out", tmp_path / "dataset", format="davis")
+    assert check_dataset(tmp_path / "dataset").problems == []
+    folder = tmp_path / "dataset" / "JPEGImages" / "480p" / "clip"
+    assert sorted(path.name for path in folder.iterdir()) == ["00000.jpg", "00001.jpg"]
+    assert Image.open(folder / "00000.jpg").format == "JPEG"
+    labels = np.asarray(Image.open(tmp_path / "dataset" / "Annotations" / "480p" / "clip" / "00000.png"))
+    assert np.array_equal(labels, top + 2 * (left & ~top).astype(np.uint8))
+    with pytest.raises(InputError, match="is no JPEG, as this format needs"):
+        _export(tmp_path / "out", tmp_path / "other", format="davis", frame_files="link")
+
+
 def test_davis_holds_palette_pictures_of_identities(out: Path, tmp_path: Path) -> None:
     masks = load_masks(masks_path(out, "boat"))
     save_masks(masks.decide(Join((2, 1), (3, 2)), Join((2, 2), (3, 1))), masks_path(out, "boat"))
-    _export(out, tmp_path / "dataset", format="davis", parameters={"clip_length": None})
+    _export(out, tmp_path / "dataset", format="davis", parameters={"clip_length": "all"})
     root = tmp_path / "dataset"
     assert (root / "ImageSets" / "2017" / "train.txt").read_text() == "boat\ncar\n"
     swapped = load_masks(masks_path(out, "boat"))
@@ -266,7 +289,7 @@ def test_davis_holds_palette_pictures_of_identities(out: Path, tmp_path: Path) -
         square, still = (instance.mask for instance in swapped.frames[index].instances)
         first, second = (square, still) if index < 3 else (still, square)
         assert np.array_equal(labels, first + 2 * second.astype(np.uint8))
-    clips = _export(out, tmp_path / "clips", format="davis", parameters={"gaps": (1,)})
+    clips = _export(out, tmp_path / "clips", format="davis", parameters={"gaps": (1,), "clip_length": 2})
     names = (tmp_path / "clips" / "ImageSets" / "2017" / "train.txt").read_text().split()
     assert len(names) == clips.total.clips
     assert names[0] == "boat_00000_00001"
@@ -325,7 +348,8 @@ def test_a_video_that_moved_is_found_where_one_says_and_another_is_refused(out: 
     (tmp_path / "videos" / "boat").rename(tmp_path / "boat")
     shutil.rmtree(tmp_path / "videos" / "still")
     report = _export(out, tmp_path / "first")
-    assert [name for name, _ in report.failed] == ["boat", "still"]
+    # Nothing is needed of a video without a clip.
+    assert ([name for name, _ in report.failed], report.empty) == (["boat"], ["still"])
     assert "is not at" in report.failed[0][1]
     assert report.videos == 1
     moved = {entry.name: entry for entry in find_videos(tmp_path / "boat")}
@@ -388,7 +412,7 @@ def test_a_split_is_fixed_by_the_names_and_has_every_video_once() -> None:
 
 @pytest.mark.parametrize("form", ["ytvis", "coco", "davis"])
 def test_merged_datasets_are_the_dataset_of_all_masks(tmp_path: Path, form: str) -> None:
-    parameters = {"parameters": {"clip_length": None}} if form == "davis" else {}
+    parameters = {"parameters": {"clip_length": "all"}} if form == "davis" else {}
     for name in ("a", "b"):
         write_clip(tmp_path / "videos", tmp_path / f"out_{name}", 5, name)
         write_clip(tmp_path / "videos", tmp_path / "out_all", 5, name)
@@ -433,6 +457,32 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(
         _export(out, tmp_path / "dataset", overwrite=True)
     assert {file: (tmp_path / "dataset" / file).read_bytes() for file in written(tmp_path / "dataset")} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "out", "videos"]
+
+
+def test_no_dataset_is_replaced_that_holds_what_its_successor_is_made_of(out: Path, tmp_path: Path) -> None:
+    _export(out, tmp_path / "dataset")
+    inner = tmp_path / "dataset" / "masks"
+    shutil.copytree(out, inner)
+    with pytest.raises(InputError, match="is a folder with other files in it"):
+        export_dataset(find_masks([inner]), tmp_path / "dataset", ExportPlan(overwrite=True))
+    shutil.rmtree(inner)
+    links = tmp_path / "links" / "boat"
+    links.mkdir(parents=True)
+    for frame in (tmp_path / "dataset" / "frames" / "boat").iterdir():
+        (links / frame.name).symlink_to(frame)
+    moved = {"boat": find_videos(links)[0]}
+    with pytest.raises(OutputError, match="holds what this is made of"):
+        _export(out, tmp_path / "dataset", overwrite=True, moved=moved, frame_files="reference")
+    assert check_dataset(tmp_path / "dataset").problems == []
+
+
+def test_a_dataset_is_not_merged_over_a_folder_that_holds_its_parts(out: Path, tmp_path: Path) -> None:
+    masks_path(out, "still").unlink()
+    export_splits(find_masks([out]), tmp_path / "all", ExportPlan(), {"train": 0.5, "val": 0.5})
+    parts = [tmp_path / "all" / name for name in ("train", "val")]
+    with pytest.raises(OutputError, match="holds what this is made of"):
+        merge_datasets(parts, tmp_path / "all", frame_files="none", overwrite=True)
+    assert [check_dataset(part).problems for part in parts] == [[], []]
 
 
 def test_masks_files_tell_their_video(out: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flowcut_napari.core import InputError, match_instances
 from flowcut_napari.core.masks import mask_iou
+from flowcut_napari.core.matching import match_iou
 
 
 def _masks(labels: np.ndarray, count: int) -> np.ndarray:
@@ -55,21 +56,35 @@ def test_argmax_is_algorithm_1_with_shared_partners_settled_by_iou(
     assert list(matches.contested) == given_up
 
 
-@settings(max_examples=60, deadline=None)
-@given(masks=frames(disjoint=False), threshold=st.sampled_from([0.0, 0.3, 0.5]))
-def test_hungarian_has_the_largest_sum_of_all_assignments(
+@settings(max_examples=80, deadline=None)
+@given(masks=frames(disjoint=False), threshold=st.sampled_from([0.0, 0.2, 0.3, 0.5]))
+def test_hungarian_has_the_largest_sum_of_all_assignments_above_the_threshold(
     masks: tuple[np.ndarray, np.ndarray], threshold: float
 ) -> None:
     first, second = masks
     matches = match_instances(first, second, threshold, method="hungarian")
     iou = matches.iou if len(first) <= len(second) else matches.iou.T
+    allowed = np.where(iou > threshold, iou, 0)
     best = max(
-        (sum(iou[i, j] for i, j in enumerate(order)) for order in permutations(range(iou.shape[1]), iou.shape[0])),
+        (sum(allowed[i, j] for i, j in enumerate(order)) for order in permutations(range(iou.shape[1]), iou.shape[0])),
         default=0.0,
     )
-    whole = match_instances(first, second, 0.0, method="hungarian")
-    assert sum(whole.iou[i, j] for i, j in whole.pairs) == pytest.approx(best)
     assert all(matches.iou[i, j] > threshold for i, j in matches.pairs)
+    assert sum(matches.iou[i, j] for i, j in matches.pairs) == pytest.approx(best)
+    for side in zip(*matches.pairs, strict=True):
+        assert len(set(side)) == len(side)
+
+
+def test_what_may_not_match_does_not_keep_others_from_it() -> None:
+    # The two weak pairs have the larger sum, but only the strong one is above the threshold.
+    first = np.array([list("AAAAAAA.BB")])
+    second = np.array([list("AAAAABBBB.")])
+    masks = [np.stack([row == letter for letter in "AB"]) for row in (first, second)]
+    for method in ("argmax", "hungarian"):
+        assert match_instances(*masks, 0.5, method).pairs == ((0, 0),)  # type: ignore[arg-type]
+    iou = np.array([[0.556, 0.286], [0.286, 0.0]])
+    for method in ("argmax", "hungarian"):
+        assert match_iou(iou, 0.5, method).pairs == ((0, 0),)  # type: ignore[arg-type]
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,7 @@ from flowcut_napari.core.formats.ytvis import ANNOTATIONS, CATEGORIES, instance_
 
 
 class CocoWriter:
-    """Writes each frame that is part of a clip, with the instances that are matched in one clip or more.
+    """Writes each frame with an instance that is part of a clip, and these instances.
 
     A frame is named ``VIDEO/FILE`` and lies under ``frames/``.
     """
@@ -24,20 +24,19 @@ class CocoWriter:
 
     def frame_places(self, curated: CuratedVideo, names: Mapping[int, str]) -> Iterator[tuple[int, Path]]:
         """Yield the frames that are needed, each with its place in the folder."""
-        for index in sorted({frame for frame, _ in _matched(curated)}):
+        for index in _matched(curated):
             yield index, self.folder / "frames" / curated.masks.video.name / names[index]
 
     def add(self, curated: CuratedVideo, names: Mapping[int, str]) -> None:
         """Write the frames of a video; `names` are their files."""
         video = curated.masks.video
-        matched = _matched(curated)
         texts = instance_texts(curated)
-        for index in sorted({frame for frame, _ in matched}):
+        for index, instances in _matched(curated).items():
             file = json.dumps(f"{video.name}/{names[index]}")
             number = self._images.count + 1
             self._images.add(f'{{"id":{number},"width":{video.width},"height":{video.height},"file_name":{file}}}')
-            for key in sorted(key for key in matched if key[0] == index):
-                segmentation, box, area = texts[key]
+            for instance in instances:
+                segmentation, box, area = texts[index, instance]
                 self._annotations.add(
                     f'{{"id":{self._annotations.count + 1},"image_id":{number},"category_id":1,"iscrowd":0,'
                     f'"area":{area},"bbox":{box},"segmentation":{segmentation}}}'
@@ -55,11 +54,12 @@ class CocoWriter:
         self._annotations.close()
 
 
-def _matched(curated: CuratedVideo) -> set[tuple[int, int]]:
-    return {
-        (frame, number)
-        for clip in curated.clips
-        for track in clip.tracks
-        for frame, number in zip(clip.frames, track.instances, strict=True)
-        if number is not None
-    }
+def _matched(curated: CuratedVideo) -> dict[int, list[int]]:
+    """Return the instances that are in a clip, by frame, both rising."""
+    found: dict[int, set[int]] = {}
+    for clip in curated.clips:
+        for track in clip.tracks:
+            for frame, number in zip(clip.frames, track.instances, strict=True):
+                if number is not None:
+                    found.setdefault(frame, set()).add(number)
+    return {frame: sorted(found[frame]) for frame in sorted(found)}

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flowcut_napari.core.clips import Clip, CuratedVideo
+from flowcut_napari.core.clips import Clip, ClipTrack, CuratedVideo
+from flowcut_napari.core.decisions import Key
 from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.pseudo_masks import Instance
 
 # 255 is void.
 MOST_OBJECTS = 254
@@ -19,12 +21,13 @@ class DavisWriter:
     """Writes each clip as a sequence: ``JPEGImages/480p/SEQ``, ``Annotations/480p/SEQ``, ``ImageSets/2017/train.txt``.
 
     The sequence is named after its video, or ``VIDEO_FIRST_LAST`` where it is a part of it. Where masks overlap, the
-    lower number has the pixel. ``480p`` is the name that programs for DAVIS look for; sizes stay as they are.
+    lower number has the pixel. ``480p`` is the name that programs for DAVIS look for; sizes stay as they are. Frames
+    are JPEG, as these programs expect.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._names: list[str] = []
+        self._names: dict[str, None] = {}
         self._objects = 0
 
     def frame_places(self, curated: CuratedVideo, names: Mapping[int, str]) -> Iterator[tuple[int, Path]]:
@@ -41,7 +44,7 @@ class DavisWriter:
                 )
             folder = self.folder / "JPEGImages" / "480p" / name
             for index in clip.frames:
-                yield index, folder / names[index]
+                yield index, folder / f"{Path(names[index]).stem}.jpg"
 
     def add(self, curated: CuratedVideo, names: Mapping[int, str]) -> None:
         """Write the annotations of a video; `names` are the files of its frames."""
@@ -51,20 +54,36 @@ class DavisWriter:
             name = _sequence(curated, clip)
             folder = self.folder / "Annotations" / "480p" / name
             folder.mkdir(parents=True)
-            seen: set[int] = set()
+            tracks = self._visible(clip, masks)
             for place, index in enumerate(clip.frames):
                 labels = np.zeros(size, dtype=np.uint8)
-                for number, track in reversed(list(enumerate(clip.tracks, start=1))):
+                for number, track in reversed(list(enumerate(tracks, start=1))):
                     instance = track.instances[place]
                     if instance is not None:
                         labels[masks[index, instance].mask] = number
-                seen.update(np.unique(labels[labels > 0]).tolist())
                 picture = Image.fromarray(labels, mode="P")
                 picture.putpalette(_palette())
                 picture.save(folder / f"{Path(names[index]).stem}.png")
-            self._names.append(name)
-            # An object may lie behind others in every frame.
-            self._objects += len(seen)
+            self._objects += len(tracks)
+            self._names[name] = None
+
+    def _visible(self, clip: Clip, masks: Mapping[Key, Instance]) -> list[ClipTrack]:
+        """Return the objects that are not hidden behind others in every frame: numbers must not have holes."""
+        used = [masks[index, number] for track in clip.tracks for index, number in _members(clip, track)]
+        if all(instance.origin == "cut" for instance in used):
+            return list(clip.tracks)  # cuts are disjoint
+        seen: set[int] = set()
+        for place, index in enumerate(clip.frames):
+            covered: np.ndarray | None = None
+            for spot, track in enumerate(clip.tracks):
+                number = track.instances[place]
+                if number is None:
+                    continue
+                mask = masks[index, number].mask
+                if covered is None or (mask & ~covered).any():
+                    seen.add(spot)
+                covered = mask if covered is None else covered | mask
+        return [track for spot, track in enumerate(clip.tracks) if spot in seen]
 
     def finish(self) -> tuple[int, int]:
         """Write the list of sequences; return how many they are, and how many objects are to be seen in them."""
@@ -75,6 +94,11 @@ class DavisWriter:
 
     def close(self) -> None:
         """Let go of all files: none is open."""
+
+
+def _members(clip: Clip, track: ClipTrack) -> list[Key]:
+    pairs = zip(clip.frames, track.instances, strict=True)
+    return [(index, number) for index, number in pairs if number is not None]
 
 
 def _sequence(curated: CuratedVideo, clip: Clip) -> str:
