@@ -243,8 +243,9 @@ def curate(
         raise typer.Exit(command.check(check, as_json=as_json))
     if not masks or out is None:
         raise InputError("give folders of masks and -o DATASET (see --help)")
-    if merge and given - {"masks", "out", "merge", "frame_files", "overwrite", "as_json"}:
-        raise InputError("--merge puts datasets together as they are; give only -o, --frame-files and --overwrite")
+    if merge and (others := given - {"masks", "out", "merge", "frame_files", "overwrite", "as_json"}):
+        flags = ", ".join(sorted(f"--{name.replace('form', 'format').replace('_', '-')}" for name in others))
+        raise InputError(f"--merge puts datasets together as they are; leave {flags} away")
     if merge:
         code = command.merge(masks, out, frame_files=frame_files, overwrite=overwrite, as_json=as_json)
         raise typer.Exit(code)

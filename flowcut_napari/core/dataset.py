@@ -289,7 +289,7 @@ def _export_video(
         if masks.video.name != name:
             raise InputError(f"{file}: holds the masks of {masks.video.name}; call it {masks.video.name}{SUFFIX}")
         curated = curate_video(masks, plan.parameters)
-        spare([file, masks.video.path], replaced)
+        spare([file, masks.video.path, *([plan.moved[name].place] if name in plan.moved else [])], replaced)
         if curated.clips:
             frames = find_frames(masks, plan.frame_files, plan.moved)
             spare(frames.sources(), replaced)

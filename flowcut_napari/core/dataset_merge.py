@@ -156,7 +156,7 @@ class _Merge:
             return
         for folder in {file.parent for file in files}:
             (self.part / folder).mkdir(parents=True, exist_ok=True)
-        spare({(source / file).parent for file in files}, self.replaced)
+        spare({Path(os.path.realpath(source / file)).parent for file in files}, self.replaced)
         for file in files:
             place_file(source / file, self.part / file, self.mode)
 
