@@ -13,7 +13,7 @@ from flowcut_napari.core.errors import DamagedFileError, InputError, OutputError
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.rerun import carry_over
 from flowcut_napari.core.run import Segmenter
-from flowcut_napari.core.store import VideoMasks, load_masks, masks_basis, masks_path, update_masks
+from flowcut_napari.core.store import VideoMasks, load_masks, masks_basis, masks_path, save_masks, update_masks
 from flowcut_napari.core.video import Video, VideoEntry
 
 
@@ -96,8 +96,11 @@ class MasksJob:
         if is_damaged:
             notes.append(_set_aside(path))
         made = masks
-        # A person may have gone on deciding in the meantime.
-        masks = update_masks(path, lambda old: made if old is None or self.overwrite else carry_over(old, made))
+        if self.overwrite:
+            save_masks(made, path)
+        else:
+            # A person may have gone on deciding in the meantime.
+            masks = update_masks(path, lambda old: carry_over(old, made) if old is not None else made)
         if masks.decisions.stale:
             notes.append(
                 f"{path.name}: {describe_stale(masks.decisions.stale)} kept as stale, without effect: made on "
