@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from conftest import REPOSITORY
 
-from flowcut_napari.core.masks import decode_rle, rle_area, rle_box
+from flowcut_napari.core.masks import check_rle, decode_rle, rle_box
 from flowcut_napari.core.scoring import read_annotation, read_annotations
 
 SAMPLE = REPOSITORY / "sample_data"
@@ -26,7 +26,7 @@ def test_both_forms_of_the_ground_truth_are_equal() -> None:
         for frame, rle, box, area in zip(truth, item["segmentations"], item["bboxes"], item["areas"], strict=True):
             assert np.array_equal(decode_rle(rle), frame == item["id"])
             assert box == rle_box(rle)
-            assert area == rle_area(rle)
+            assert area == check_rle(rle)
 
 
 def test_one_toy_hides_another_and_one_rests() -> None:

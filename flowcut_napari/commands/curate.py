@@ -18,13 +18,13 @@ from flowcut_napari.core.dataset import (
     ExportReport,
     export_dataset,
     export_splits,
-    find_masks,
 )
 from flowcut_napari.core.dataset_check import check_dataset
 from flowcut_napari.core.dataset_merge import merge_datasets
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.parameters import CurationParameters, DatasetFormat, FrameFilesMode, one_line
 from flowcut_napari.core.preview import dataset_sheet, save_picture
+from flowcut_napari.core.sources import find_masks
 from flowcut_napari.core.video import VideoEntry, find_videos_below, refuse_same_names
 
 _WHY = {

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from flowcut_napari.core.affinity import Cosines, fused_affinity
     from flowcut_napari.core.cache import ArrayCache
     from flowcut_napari.core.clips import Clip, CuratedVideo, Yield, curate_video
-    from flowcut_napari.core.dataset import ExportPlan, ExportReport, export_dataset, find_masks
-    from flowcut_napari.core.dataset_check import DatasetCheck, check_dataset
+    from flowcut_napari.core.dataset import ExportPlan, ExportReport, export_dataset
+    from flowcut_napari.core.dataset_check import check_dataset
     from flowcut_napari.core.dataset_merge import merge_datasets
+    from flowcut_napari.core.dataset_state import DatasetCheck
     from flowcut_napari.core.decisions import (
         ClipVerdict,
         Decisions,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from flowcut_napari.core.refine import refine_mask
     from flowcut_napari.core.rerun import carry_over
     from flowcut_napari.core.run import Segmenter, segment_video
+    from flowcut_napari.core.sources import find_masks
     from flowcut_napari.core.store import VideoMasks, load_masks, save_masks
     from flowcut_napari.core.tracklets import Tracklet, chain_matches
     from flowcut_napari.core.video import Video, open_video, open_videos
@@ -42,9 +44,10 @@ _HOME = {
     "affinity": ("Cosines", "fused_affinity"),
     "cache": ("ArrayCache",),
     "clips": ("Clip", "CuratedVideo", "Yield", "curate_video"),
-    "dataset": ("ExportPlan", "ExportReport", "export_dataset", "find_masks"),
-    "dataset_check": ("DatasetCheck", "check_dataset"),
+    "dataset": ("ExportPlan", "ExportReport", "export_dataset"),
+    "dataset_check": ("check_dataset",),
     "dataset_merge": ("merge_datasets",),
+    "dataset_state": ("DatasetCheck",),
     "decisions": ("ClipVerdict", "Decisions", "InstanceVerdict", "Join", "Relabel", "Split", "TrackletVerdict"),
     "errors": ("FlowCutError", "InputError", "MissingPackageError", "OutputError", "WeightsError"),
     "flow": ("flow_picture", "partner_frame"),
@@ -56,6 +59,7 @@ _HOME = {
     "refine": ("refine_mask",),
     "rerun": ("carry_over",),
     "run": ("Segmenter", "segment_video"),
+    "sources": ("find_masks",),
     "store": ("VideoMasks", "load_masks", "save_masks"),
     "tracklets": ("Tracklet", "chain_matches"),
     "video": ("Video", "open_video", "open_videos"),

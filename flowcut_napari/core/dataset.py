@@ -7,11 +7,8 @@ the same input gives the same bytes. Videos pass one by one, so memory does not 
 from __future__ import annotations
 
 import errno
-import hashlib
-import os
 import shutil
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +26,7 @@ from flowcut_napari.core.formats.ytvis import YtvisWriter
 from flowcut_napari.core.frame_files import find_frames, spare
 from flowcut_napari.core.images import natural_key
 from flowcut_napari.core.parameters import CurationParameters, DatasetFormat, FrameFilesMode
+from flowcut_napari.core.sources import name_of, split_by_video
 from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
 from flowcut_napari.core.video import VideoEntry
 
@@ -126,45 +124,6 @@ class ExportReport:
         return total
 
 
-def find_masks(addresses: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Find the masks files at addresses, folders or files, in natural order of their names.
-
-    Raises
-    ------
-    InputError
-        If there is none at an address, or two are of one video.
-    """
-    found: dict[str, Path] = {}
-    for address in addresses:
-        for file in _masks_at(os.fspath(address)):
-            other = found.setdefault(unicodedata.normalize("NFC", _name_of(file)).casefold(), file)
-            if other is not file:
-                raise InputError(f"{other} and {file} are both the masks of {_name_of(file)}; leave one out")
-    return sorted(found.values(), key=lambda file: natural_key(_name_of(file)))
-
-
-def _masks_at(address: str) -> list[Path]:
-    if not address.strip():
-        raise InputError("an empty address is no folder of masks; give . for the one you are in")
-    path = Path(address)
-    try:
-        if path.is_dir():
-            names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIX) and not name.startswith("."))
-            if not names:
-                raise InputError(f"{path}: no masks in this folder (no NAME{SUFFIX}); make them by flowcut masks")
-            return [path / name for name in names]
-        if path.is_file() and path.name.endswith(SUFFIX):
-            return [path]
-        what = "no masks file" if path.exists() else "no such file or folder"
-    except (OSError, ValueError) as error:  # too long, not to be read, or not allowed in a path
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{address[:80]}: cannot be looked into ({getattr(error, 'strerror', None) or error})"
-        ) from None
-    raise InputError(f"{path}: {what}; give a folder of masks or NAME{SUFFIX}")
-
-
 def export_dataset(
     files: Sequence[Path], folder: Path, plan: ExportPlan, on_video: Callable[[str], None] | None = None
 ) -> ExportReport:
@@ -207,10 +166,10 @@ def _export(
         about = _About(part, plan)
         writer = _WRITERS[plan.format](part)
         try:
-            for file in sorted(files, key=lambda file: natural_key(_name_of(file))):
+            for file in sorted(files, key=lambda file: natural_key(name_of(file))):
                 _export_video(file, writer, about, plan, report, replaced)
                 if on_video:
-                    on_video(_name_of(file))
+                    on_video(name_of(file))
             if not report.videos:
                 raise InputError(_why_no_clip(report))
             about.finish(report, writer.finish())
@@ -232,7 +191,7 @@ def export_splits(
     on_video: Callable[[str], None] | None = None,
 ) -> dict[str, ExportReport]:
     """Make a dataset for each split, ``FOLDER/SPLIT``, all of them or none; see `export_dataset`, `split_by_video`."""
-    by_name = {_name_of(file): file for file in files}
+    by_name = {name_of(file): file for file in files}
     splits = split_by_video(by_name, shares)
     reports = {}
     with made_whole(folder, is_replaceable, plan.overwrite) as part:
@@ -246,44 +205,10 @@ def export_splits(
     return reports
 
 
-def split_by_video(names: Iterable[str], shares: Mapping[str, float]) -> dict[str, list[str]]:
-    """Share out videos, and with each all of its clips, by a fixed order that looks random.
-
-    Parameters
-    ----------
-    names : iterable of str
-    shares : mapping of str to float
-        Part of the videos, by the name of the split; they add up to 1.
-
-    Returns
-    -------
-    dict of str to list of str
-        The videos of each split. The same names give the same split.
-
-    Raises
-    ------
-    InputError
-        If the shares do not add up to 1, or a split would be empty.
-    """
-    if not shares or not all(share > 0 for share in shares.values()) or not abs(sum(shares.values()) - 1) < 1e-6:
-        raise InputError(f"the shares of a split are above 0 and add up to 1, not {dict(shares)}")
-    order = sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
-    splits = {}
-    start, reached = 0, 0.0
-    for name, share in shares.items():
-        reached += share
-        end = round(reached * len(order))
-        if end == start:
-            raise InputError(f"too few videos to split ({len(order)}): none is left for {name}")
-        splits[name] = sorted(order[start:end], key=natural_key)
-        start = end
-    return splits
-
-
 def _export_video(
     file: Path, writer: _Writer, about: _About, plan: ExportPlan, report: ExportReport, replaced: Path
 ) -> None:
-    name = _name_of(file)
+    name = name_of(file)
     try:
         masks = load_masks(file)
         if masks.video.name != name:
@@ -432,7 +357,3 @@ def _why_no_clip(report: ExportReport) -> str:
     reasons = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
     advice = _ADVICE[dropped.most_common(1)[0][0]]
     return f"no dataset: none of {report.total.candidates} clips is left ({reasons}); {advice}{failed}"
-
-
-def _name_of(file: Path) -> str:
-    return file.name.removesuffix(SUFFIX)

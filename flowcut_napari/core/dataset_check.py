@@ -5,53 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from pycocotools import mask as coco
 
 from flowcut_napari.core.about import ABOUT, WRITTEN, About, read_about, read_videos
+from flowcut_napari.core.dataset_state import DatasetCheck, frame_state, is_folder
+from flowcut_napari.core.davis_check import check_davis
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.formats.ytvis import ANNOTATIONS
-from flowcut_napari.core.images import check_whole, image_size, list_images
 from flowcut_napari.core.json_stream import read_items
 from flowcut_napari.core.masks import LARGEST_SIDE, check_rle
-from flowcut_napari.core.parameters import DatasetFormat
 from flowcut_napari.core.video import frames_folder, is_inner_path
-
-_SHOWN = 20
-
-
-@dataclass
-class DatasetCheck:
-    """What was found: how much there is, and what is wrong with it.
-
-    Attributes
-    ----------
-    format : str
-        ``ytvis``, ``coco`` or ``davis``.
-    clips, instances : int
-        Videos, pictures or sequences, and the objects in them.
-    problems : list of str
-        The first of them, a line each.
-    count : int
-        All of them.
-    """
-
-    format: DatasetFormat = "ytvis"
-    clips: int = 0
-    instances: int = 0
-    problems: list[str] = field(default_factory=list)
-    count: int = 0
-
-    def say(self, text: str) -> None:
-        """Take down a problem."""
-        self.count += 1
-        if len(self.problems) < _SHOWN:
-            self.problems.append(text)
 
 
 def check_dataset(folder: Path, on_item: Callable[[], None] | None = None) -> DatasetCheck:
@@ -78,7 +45,7 @@ def check_dataset(folder: Path, on_item: Callable[[], None] | None = None) -> Da
     tick = on_item or (lambda: None)
     names = _check_about(folder, about, check) if about else None
     if about and about.format == "davis":
-        _check_davis(folder, about, check, tick)
+        check_davis(folder, about, check, tick)
     else:
         if not (folder / ANNOTATIONS).is_file():
             raise InputError(f"{folder}: no dataset (it has no {ANNOTATIONS})")
@@ -105,14 +72,6 @@ def _check_about(folder: Path, about: About, check: DatasetCheck) -> set[str]:
         if about.counts.get(name, found) != found:
             check.say(f"{ABOUT}: says {about.counts[name]} {name}, it lists {found}")
     return names
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder, also at what can be no path."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError, RuntimeError):
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +187,7 @@ class _Check:
 
     def _frame_size(self, what: str, file: str) -> tuple[int, int] | None:
         assert self.root is not None  # found by the caller
-        size, problem = _frame_state(
+        size, problem = frame_state(
             self.root / file, self.inside if self.is_ours and self.mode != "reference" else None
         )
         if problem:
@@ -338,77 +297,6 @@ def _are_polygons(segmentation: list[Any]) -> bool:
         and all(type(number) in (int, float) for number in polygon)
         for polygon in segmentation
     )
-
-
-def _frame_state(path: Path, inside: str | None) -> tuple[tuple[int, int] | None, str | None]:
-    """Return the size of a picture, and what is wrong with it; `inside` is the folder that it must not lead out of."""
-    real = os.path.realpath(path)
-    if inside is not None and not real.startswith(inside + os.sep):
-        return None, "is a link out of the dataset folder"
-    if not os.path.isfile(real):
-        return None, "is not there"
-    try:
-        check_whole(path)
-        return image_size(path), None
-    except InputError as error:
-        return None, f"cannot be read ({str(error).removeprefix(f'{path}: ')[:200]})"
-
-
-def _check_davis(folder: Path, about: About, check: DatasetCheck, tick: Callable[[], None]) -> None:
-    listed = folder / "ImageSets" / "2017" / "train.txt"
-    try:
-        if not listed.is_file():
-            raise InputError("not there")
-        names = listed.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{listed}: the list of sequences cannot be read ({error})") from None
-    inside = os.path.realpath(folder)
-    for name in names:
-        check.clips += 1
-        tick()
-        labels, frames = (folder / part / "480p" / name for part in ("Annotations", "JPEGImages"))
-        if not is_inner_path(name) or not is_folder(labels):
-            check.say(f"sequence {name[:80]}: has no annotations")
-            continue
-        check.instances += _check_sequence(name, labels, frames, about, check, inside)
-
-
-def _check_sequence(name: str, labels: Path, frames: Path, about: About, check: DatasetCheck, inside: str) -> int:
-    """Check a DAVIS sequence and return the number of its objects."""
-    pictures = {path.stem: path for path in _images(labels, check)}
-    sizes = set()
-    objects: set[int] = set()
-    for path in pictures.values():
-        size, problem = _frame_state(path, inside)
-        if problem is None and size is not None:
-            with Image.open(path) as image:
-                problem = None if image.mode == "P" else "is no palette picture"
-                found = set(np.unique(np.asarray(image)).tolist()) if image.mode == "P" else set()
-            sizes.add(size)
-            objects |= found
-        if problem:
-            check.say(f"{name}/{path.name}: {problem}")
-    if len(sizes) > 1:
-        check.say(f"sequence {name}: its annotations differ in size")
-    if about.frame_files != "none":
-        stems = {path.stem: path for path in _images(frames, check)} if is_folder(frames) else {}
-        if set(stems) != set(pictures):
-            check.say(f"sequence {name}: frames and annotations are not the same")
-        for path in stems.values():
-            size, problem = _frame_state(path, None if about.frame_files == "reference" else inside)
-            if problem:
-                check.say(f"{name}/{path.name}: {problem}")
-            elif size not in sizes:
-                check.say(f"{name}/{path.name}: has another size than its annotation")
-    return len(objects - {0, 255})
-
-
-def _images(folder: Path, check: DatasetCheck) -> list[Path]:
-    try:
-        return list_images(folder)[0]
-    except (InputError, OSError) as error:
-        check.say(str(error))
-        return []
 
 
 def _id_of(value: Any) -> int | None:

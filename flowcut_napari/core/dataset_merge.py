@@ -7,7 +7,7 @@ import os
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import flowcut_napari
@@ -22,7 +22,8 @@ from flowcut_napari.core.about import (
     read_videos,
 )
 from flowcut_napari.core.clips import Yield
-from flowcut_napari.core.dataset_check import check_dataset, is_folder
+from flowcut_napari.core.dataset_check import check_dataset
+from flowcut_napari.core.dataset_state import is_folder
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
 from flowcut_napari.core.formats.spool import Spool, write_document
@@ -39,7 +40,6 @@ def merge_datasets(
     *,
     frame_files: FrameFilesMode = "copy",
     overwrite: bool = False,
-    on_dataset: Callable[[str], None] | None = None,
 ) -> dict[str, int]:
     """Merge datasets of one format that have no video in common; return the counts of the new one.
 
@@ -67,8 +67,6 @@ def merge_datasets(
         try:
             for source, head in zip(sources, heads, strict=True):
                 merge.add(source, head)
-                if on_dataset:
-                    on_dataset(source.name)
             return merge.finish(heads)
         except OSError as error:
             if isinstance(error, FlowCutError):

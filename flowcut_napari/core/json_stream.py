@@ -36,7 +36,7 @@ def read_items(path: Path, names: set[str] | None = None) -> Iterator[tuple[str,
 class _Reader:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-        self._decoder = json.JSONDecoder(parse_constant=_refuse)
+        self._decoder = json.JSONDecoder(parse_constant=refuse_constant)
         self._text = ""
         self._place = 0
         self._ended = False
@@ -122,5 +122,6 @@ class _Reader:
         return not self._ended
 
 
-def _refuse(name: str) -> Any:
+def refuse_constant(name: str) -> Any:
+    """Refuse what Python's reader takes for numbers and JSON does not: NaN and the infinities."""
     raise ValueError(f"{name} is no JSON number")

@@ -92,11 +92,6 @@ def _runs(counts: str) -> np.ndarray:
     return values
 
 
-def rle_area(rle: Rle) -> int:
-    """Return the number of pixels."""
-    return int(coco.area(_binary(rle)))
-
-
 def rle_box(rle: Rle) -> list[float]:
     """Return the bounding box [x, y, width, height] in pixels."""
     return [float(number) for number in coco.toBbox(_binary(rle))]

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from flowcut_napari.core.decisions import Decision, Decisions, HandMask, decisions_from_json, decisions_to_json
 from flowcut_napari.core.errors import DamagedFileError, InputError
 from flowcut_napari.core.files import folder_held, write_atomically
+from flowcut_napari.core.json_stream import refuse_constant
 from flowcut_napari.core.masks import LARGEST_SIDE
 from flowcut_napari.core.ncut import StopReason
 from flowcut_napari.core.parameters import STRICT, CutParameters, one_line
@@ -234,7 +235,7 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: not a regular file")
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text, parse_constant=_refuse_constant)
+        content = json.loads(text, parse_constant=refuse_constant)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -321,10 +322,6 @@ def _inner_path(file: str) -> str:
     if not is_inner_path(file):
         raise ValueError(f"the frame {file!r} lies outside the folder of its video")
     return file
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _brief(error: Exception | str) -> str:

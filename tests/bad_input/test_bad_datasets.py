@@ -17,8 +17,9 @@ from conftest import write_frames
 from made_masks import write_clip
 from PIL import Image
 
-from flowcut_napari.core.dataset import ExportPlan, export_dataset, export_splits, find_masks
+from flowcut_napari.core.dataset import ExportPlan, export_dataset, export_splits
 from flowcut_napari.core.parameters import CurationParameters
+from flowcut_napari.core.sources import find_masks
 
 _GONE = object()
 _NAN = float("nan")

@@ -23,14 +23,13 @@ from flowcut_napari.core.dataset import (
     ExportReport,
     export_dataset,
     export_splits,
-    find_masks,
-    split_by_video,
 )
 from flowcut_napari.core.dataset_check import check_dataset
 from flowcut_napari.core.dataset_merge import merge_datasets
 from flowcut_napari.core.decisions import ClipVerdict, InstanceVerdict, Join, TrackletVerdict
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.rerun import carry_over
+from flowcut_napari.core.sources import find_masks, split_by_video
 from flowcut_napari.core.store import VideoMasks, masks_path
 from flowcut_napari.core.video import find_videos
 

@@ -14,7 +14,6 @@ from flowcut_napari.core.masks import (
     decode_rle,
     encode_rle,
     mask_iou,
-    rle_area,
     rle_box,
     rle_iou_matrix,
 )
@@ -28,7 +27,7 @@ def test_masks_survive_encoding(random: np.random.Generator) -> None:
             assert isinstance(encoded["counts"], str)
             assert encoded["size"] == list(shape)
             assert np.array_equal(decode_rle(encoded), mask)
-            assert rle_area(encoded) == mask.sum()
+            assert check_rle(encoded) == mask.sum()
 
 
 def test_the_box_is_x_y_width_height() -> None:
