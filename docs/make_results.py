@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -53,9 +54,8 @@ def main() -> None:
 
 def _parts_of(text: str) -> dict[str, str]:
     """Return the parts of a results.md as it is."""
-    masks, _, rest = text.partition("## Curation\n")
-    curation, _, speed = rest.partition("## Speed\n")
-    return {"masks": masks, "curation": f"## Curation\n{curation}", "speed": f"## Speed\n{speed}"}
+    masks, *others = re.split(r"^(?=## (?:Curation|Speed)$)", text, flags=re.MULTILINE)
+    return {"masks": masks} | {part.split()[1].lower(): part for part in others}
 
 
 def _masks(videos: list[Video], truth: Path, weights: dict[str, Path], step: int) -> list[str]:
