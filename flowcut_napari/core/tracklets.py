@@ -132,9 +132,9 @@ def _number(
     chains: list[list[Key]], ious: list[tuple[float | None, ...]], names: Mapping[Key, int]
 ) -> tuple[Tracklet, ...]:
     """Give chains their identities, and make one tracklet of all that a person gave the same."""
-    given: dict[int, int] = {}
-    for key, name in names.items():  # in the order of the decisions
-        given |= {place: name for place, chain in enumerate(chains) if key in chain}
+    place_of = {key: place for place, chain in enumerate(chains) for key in chain}
+    # In the order of the decisions: the last word on a chain counts.
+    given = {place_of[key]: name for key, name in names.items() if key in place_of}
     free = (number for number in range(1, len(chains) + len(given) + 1) if number not in given.values())
     tracklets: dict[int, Tracklet] = {}
     for place, chain in enumerate(chains):

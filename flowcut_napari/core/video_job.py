@@ -92,19 +92,19 @@ class MasksJob:
             return Made(video, old, time.perf_counter() - started, was_there=True)
         if on_start:
             on_start(video, len(indices))
-        masks = segmenter.segment(video, indices, on_frame)
+        new = segmenter.segment(video, indices, on_frame)
         if is_damaged:
             notes.append(_set_aside(path))
-        made = masks
         if self.overwrite:
-            save_masks(made, path)
+            masks = new
+            save_masks(masks, path)
         else:
             # A person may have gone on deciding in the meantime.
-            masks = update_masks(path, lambda old: carry_over(old, made) if old is not None else made)
+            masks = update_masks(path, lambda there: carry_over(there, new) if there is not None else new)
         if masks.decisions.stale:
             notes.append(
-                f"{path.name}: {describe_stale(masks.decisions.stale)} kept as stale, without effect: made on "
-                "masks that are not made by these parameters or of these frames"
+                f"{path.name}: {describe_stale(masks.decisions.stale)} kept as stale, without effect: "
+                "they belong to masks of other parameters or frames"
             )
         return Made(video, masks, time.perf_counter() - started, tuple(notes))
 
