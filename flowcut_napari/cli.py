@@ -36,6 +36,13 @@ weights_app = typer.Typer(help="List, fetch and verify pretrained weights.", no_
 app.add_typer(weights_app, name="weights")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout, nothing else")]
+Frames = Annotated[
+    str | None, typer.Option(help="frames that get masks, START:STOP:STEP, blanks allowed", show_default=False)
+]
+Cache = Annotated[bool, typer.Option("--cache/--no-cache", help="keep features and flow on disk")]
+GiveUpHandWork = Annotated[
+    bool, typer.Option("--overwrite", help="give up decisions and masks made by hand, replace damaged files")
+]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="processes; one a core if not given", show_default=False)
 ]
@@ -83,15 +90,11 @@ def masks(
     ],
     out: Out,
     settings: Settings,
-    frames: Annotated[
-        str | None, typer.Option(help="frames that get masks, START:STOP:STEP, blanks allowed", show_default=False)
-    ] = None,
+    frames: Frames = None,
     preview: Annotated[bool, typer.Option("--preview", help="also write overlays as PNG and a contact sheet")] = False,
     workers: Workers = None,
-    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="keep features and flow on disk")] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="give up decisions and masks made by hand, replace damaged files")
-    ] = False,
+    cache: Cache = True,
+    overwrite: GiveUpHandWork = False,
     as_json: Json = False,
 ) -> None:
     """Stage 1: make pseudo-masks; writes OUT/NAME.masks.json for every video."""
@@ -123,9 +126,7 @@ def batch(
     ],
     out: Out,
     settings: Settings,
-    frames: Annotated[
-        str | None, typer.Option(help="frames that get masks, START:STOP:STEP, blanks allowed", show_default=False)
-    ] = None,
+    frames: Frames = None,
     workers: Workers = None,
     scheduler: Annotated[
         str | None,
@@ -134,10 +135,8 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="leave files that are whole and were made with these parameters")
     ] = False,
-    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="keep features and flow on disk")] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="give up decisions and masks made by hand, replace damaged files")
-    ] = False,
+    cache: Cache = True,
+    overwrite: GiveUpHandWork = False,
     as_json: Json = False,
 ) -> None:
     """Stage 1 for a whole dataset: one task a video, on this machine's cores or a Dask cluster."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from conftest import write_frames
 
@@ -219,6 +221,41 @@ def written(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def snapshot(folder: Path) -> dict[str, Any]:
+    """Return all that is in a folder, to the byte."""
+    found: dict[str, Any] = {}
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            found[str(path)] = os.readlink(path)
+        else:
+            found[str(path)] = path.read_bytes() if stat.S_ISREG(mode) else stat.S_IFMT(mode)
+    return found
+
+
+def in_session(session: int) -> list[psutil.Process]:
+    """Return the living processes of a session."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.Error):
+            continue
+    return found
+
+
+def workers_of(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(process.pid).children():
+        try:
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
 
 
 def write_video(path: Path, count: int = 30, codec: str = "mp4v") -> Path:

@@ -27,7 +27,7 @@ from flowcut_napari.core.dataset_state import is_folder
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
 from flowcut_napari.core.formats.spool import Spool, write_document
-from flowcut_napari.core.formats.ytvis import ANNOTATIONS, CATEGORIES
+from flowcut_napari.core.formats.ytvis import ANNOTATIONS, CATEGORIES, write_annotations
 from flowcut_napari.core.frame_files import place_file, spare
 from flowcut_napari.core.images import natural_key
 from flowcut_napari.core.json_stream import read_items
@@ -164,14 +164,8 @@ class _Merge:
             listed.parent.mkdir(parents=True)
             listed.write_text("".join(f"{name}\n" for name in self.sequences), encoding="utf-8")
         else:
-            parts: dict[str, str | Spool] = {
-                "info": "{}",
-                "licenses": "[]",
-                "videos" if self.form == "ytvis" else "images": self.items,
-                "categories": CATEGORIES,
-                "annotations": self.annotations,
-            }
-            write_document(self.part / ANNOTATIONS, parts)
+            name = "videos" if self.form == "ytvis" else "images"
+            write_annotations(self.part, name, self.items, self.annotations)
         counts: Counter[str] = Counter()
         for head in heads:
             counts.update(head.counts)

@@ -18,7 +18,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_line import Result, _Forkserver, cut_jpeg, cut_to_nothing, write_video, write_ytvis, written
+from command_line import (
+    Result,
+    _Forkserver,
+    cut_jpeg,
+    cut_to_nothing,
+    in_session,
+    workers_of,
+    write_video,
+    write_ytvis,
+    written,
+)
 from conftest import write_frames
 
 from flowcut_napari.core.decisions import InstanceVerdict
@@ -71,25 +81,11 @@ class Run:
         return (self.folder / "stderr").read_text()
 
     def workers(self) -> list[psutil.Process]:
-        found = []
-        for child in psutil.Process(self.process.pid).children():
-            try:
-                if "spawn_main" in " ".join(child.cmdline()):
-                    found.append(child)
-            except psutil.Error:
-                continue
-        return found
+        return workers_of(self.process)
 
     def all_alive(self) -> list[psutil.Process]:
         """Return the living processes of the session."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if os.getsid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (ProcessLookupError, psutil.Error):
-                continue
-        return found
+        return in_session(self.process.pid)
 
     def result(self, seconds: float = 40) -> Result:
         """Wait for the end; assert that no process and, unless it was killed, no scratch folder is left."""

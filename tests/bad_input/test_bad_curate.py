@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Result, _Forkserver, cut_jpeg, cut_to_nothing, write_video, written
+from command_line import Result, _Forkserver, cut_jpeg, cut_to_nothing, snapshot, write_video, written
 from conftest import write_frames
 from made_masks import of_masks, write_clip
 from PIL import Image
@@ -154,18 +153,6 @@ def each_listed(
         assert not hidden(tmp_path)
 
     return run
-
-
-def snapshot(folder: Path) -> dict[str, Any]:
-    """Return all that is in a folder, to the byte."""
-    found: dict[str, Any] = {}
-    for path in folder.rglob("*"):
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            found[str(path)] = os.readlink(path)
-        else:
-            found[str(path)] = path.read_bytes() if stat.S_ISREG(mode) else stat.S_IFMT(mode)
-    return found
 
 
 def hidden(folder: Path) -> list[str]:

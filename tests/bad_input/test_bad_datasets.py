@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Result, _Forkserver, cut_jpeg, cut_to_nothing, written
+from command_line import Result, _Forkserver, cut_jpeg, cut_to_nothing, snapshot, written
 from conftest import write_frames
 from made_masks import write_clip
 from PIL import Image
@@ -99,18 +98,6 @@ def refused(merge: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
         return line
 
     return run
-
-
-def snapshot(folder: Path) -> dict[str, Any]:
-    """Return all that is in a folder, to the byte."""
-    found: dict[str, Any] = {}
-    for path in folder.rglob("*"):
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            found[str(path)] = os.readlink(path)
-        else:
-            found[str(path)] = path.read_bytes() if stat.S_ISREG(mode) else stat.S_IFMT(mode)
-    return found
 
 
 def edit(file: Path, *changes: tuple[Sequence[str | int], Any]) -> None:

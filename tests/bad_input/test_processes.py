@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_line import CHEAP, Result, written
+from command_line import CHEAP, Result, in_session, workers_of, written
 from conftest import write_frames
 
 
@@ -53,29 +53,6 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             left.kill()
         process.kill()
         process.wait()
-
-
-def in_session(session: int) -> list[psutil.Process]:
-    """Return the living processes of a session."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.Error):
-            continue
-    return found
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process(process.pid).children():
-        try:
-            if "spawn_main" in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flowcut_napari.core.clips import CuratedVideo
-from flowcut_napari.core.formats.spool import Spool, write_document
-from flowcut_napari.core.formats.ytvis import ANNOTATIONS, CATEGORIES, instance_texts
+from flowcut_napari.core.formats.spool import Spool
+from flowcut_napari.core.formats.ytvis import instance_texts, write_annotations
 
 
 class CocoWriter:
@@ -44,8 +44,7 @@ class CocoWriter:
 
     def finish(self) -> tuple[int, int]:
         """Put the json together; return how many images and annotations it has."""
-        parts: dict[str, str | Spool] = {"info": "{}", "licenses": "[]", "images": self._images}
-        write_document(self.folder / ANNOTATIONS, {**parts, "categories": CATEGORIES, "annotations": self._annotations})
+        write_annotations(self.folder, "images", self._images, self._annotations)
         return self._images.count, self._annotations.count
 
     def close(self) -> None:

@@ -57,14 +57,19 @@ class YtvisWriter:
 
     def finish(self) -> tuple[int, int]:
         """Put the json together; return how many clips and instances it has."""
-        parts: dict[str, str | Spool] = {"info": "{}", "licenses": "[]", "videos": self._videos}
-        write_document(self.folder / ANNOTATIONS, {**parts, "categories": CATEGORIES, "annotations": self._annotations})
+        write_annotations(self.folder, "videos", self._videos, self._annotations)
         return self._videos.count, self._annotations.count
 
     def close(self) -> None:
         """Let go of all files, whether finished or not."""
         self._videos.close()
         self._annotations.close()
+
+
+def write_annotations(folder: Path, name: str, items: Spool, annotations: Spool) -> None:
+    """Write ``annotations.json``; `items` are its videos or images, and `name` is what they are called in it."""
+    parts: dict[str, str | Spool] = {"info": "{}", "licenses": "[]", name: items}
+    write_document(folder / ANNOTATIONS, {**parts, "categories": CATEGORIES, "annotations": annotations})
 
 
 def instance_texts(curated: CuratedVideo) -> dict[Key, tuple[str, str, str]]:
