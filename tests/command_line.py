@@ -12,6 +12,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,6 +257,13 @@ def workers_of(process: subprocess.Popen[Any]) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
 
 
 def write_video(path: Path, count: int = 30, codec: str = "mp4v") -> Path:

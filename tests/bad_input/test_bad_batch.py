@@ -24,6 +24,7 @@ from command_line import (
     cut_jpeg,
     cut_to_nothing,
     in_session,
+    wait_for,
     workers_of,
     write_video,
     write_ytvis,
@@ -177,13 +178,6 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     started = Machine(tmp_path / "machine")
     yield started
     started.end()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_line import CHEAP, Result, in_session, workers_of, written
+from command_line import CHEAP, Result, in_session, wait_for, workers_of, written
 from conftest import write_frames
 
 
@@ -53,13 +53,6 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             left.kill()
         process.kill()
         process.wait()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def at_work(process: subprocess.Popen[str]) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_line import Result, write_video, write_ytvis, written
+from command_line import Result, wait_for, write_video, write_ytvis, written
 from conftest import write_frames
 
 from flowcut_napari.core.decisions import ClipVerdict, InstanceVerdict
@@ -331,7 +331,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for command in commands
         ]
     try:
-        _wait_for(lambda: (folder / "log").read_text().count("Registered to:") == 2)
+        wait_for(lambda: (folder / "log").read_text().count("Registered to:") == 2)
         yield file
     finally:
         for process in started:
@@ -339,13 +339,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 left.kill()
         for process in started:
             process.wait()
-
-
-def _wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("how", ["file", "address"])
