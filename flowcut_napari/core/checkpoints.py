@@ -19,10 +19,21 @@ if TYPE_CHECKING:
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read tensors as `read_tensors` does, and take the prefixes ``module.`` and ``backbone.`` off their names.
+
+    Raises
+    ------
+    WeightsError
+        As `read_tensors`.
+    """
+    return {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in read_tensors(path).items()}
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a ``.safetensors`` or PyTorch file without running anything that is in it.
 
-    A checkpoint that wraps its model (``model``, ``state_dict``, DINO's ``teacher``) is unwrapped, and the prefixes
-    ``module.`` and ``backbone.`` are taken off.
+    A checkpoint that wraps its model (``model``, ``state_dict``, DINO's ``teacher``) is unwrapped; names stay as they
+    are.
 
     Raises
     ------
@@ -59,7 +70,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     unusable = [key for key, value in tensors.items() if value.is_meta or value.is_complex() or value.is_sparse]
     if unusable:
         raise WeightsError(f"{path}: holds no plain numbers in {unusable[0]}")
-    return {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in tensors.items()}
+    return tensors
 
 
 def load_into(model: torch.nn.Module, weights: WeightsFile, tensors: Mapping[str, torch.Tensor] | None = None) -> None:

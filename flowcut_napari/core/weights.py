@@ -35,6 +35,11 @@ PUBLISHED_FILES: dict[str, tuple[str, ...]] = {
     "raft-large": ("raft_large_C_T_V2-1bb1363a.pth",),
     "raft-small": ("raft_small_C_T_V2-01064c6d.pth",),
 }
+# What training may start from; nobody fetches them, because they come with terms of their own.
+TRAINING_FILES: dict[str, tuple[str, ...]] = {
+    "cutler": ("cutler_m2f_rn50.pth",),
+    "dino-resnet50": ("dino_resnet50_pretrain.pth",),
+}
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _PROBE_SECONDS = 8.0
 WEIGHTLESS = ("handmade", "dis")
@@ -63,7 +68,8 @@ def fetched_folder() -> Path:
 def file_names(name: str) -> list[str]:
     """Return the file names under which the weights `name` are looked for, best first."""
     stems = dict.fromkeys([name, name.replace("-", "_")])
-    return [*PUBLISHED_FILES.get(name, ()), *(stem + suffix for stem in stems for suffix in _SUFFIXES)]
+    published = (PUBLISHED_FILES | TRAINING_FILES).get(name, ())
+    return [*published, *(stem + suffix for stem in stems for suffix in _SUFFIXES)]
 
 
 def find_weights(
@@ -92,7 +98,7 @@ def find_weights(
     for name in dict.fromkeys(names):
         if name in WEIGHTLESS:
             continue
-        path = _locate(name, given)
+        path = locate_weights(name, given)
         if path is None and fetch and not reason:  # one failed fetch is enough to know there is no network
             try:
                 path = fetch_weights(name)
@@ -107,7 +113,14 @@ def find_weights(
     return found
 
 
-def _locate(name: str, given: Mapping[str, Path]) -> Path | None:
+def locate_weights(name: str, given: Mapping[str, Path]) -> Path | None:
+    """Return the file of the weights `name`, or None: a given one, or one in FLOWCUT_WEIGHTS or the cache.
+
+    Raises
+    ------
+    WeightsError
+        If a file was given that is not there.
+    """
     if name in given:
         path = expand_home(given[name])
         if not path.is_file():

@@ -66,23 +66,12 @@ class PixelDecoder(nn.Module):
         super().__init__()
         res2, *coarser = channels
         # Coarse first, as everywhere behind this point.
-        self.projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(depth, width, 1), nn.GroupNorm(_GROUPS, width)) for depth in reversed(coarser)
-        )
-        self.level_embed = nn.Parameter(torch.empty(_LEVELS, width))
+        self.projections = nn.ModuleList(_project(depth, width) for depth in reversed(coarser))
+        self.level_embed = nn.Parameter(torch.randn(_LEVELS, width))
         self.layers = nn.ModuleList(EncoderLayer(width, heads, points, hidden, dropout) for _ in range(layers))
-        self.lateral = nn.Sequential(nn.Conv2d(res2, width, 1, bias=False), nn.GroupNorm(_GROUPS, width))
-        self.output = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(_GROUPS, width), nn.ReLU()
-        )
-        self.mask_features = nn.Conv2d(width, width, 1)
-        nn.init.normal_(self.level_embed)
-        for projection in self.projections:
-            nn.init.xavier_uniform_(projection[0].weight)
-            nn.init.zeros_(projection[0].bias)
-        for convolution in (self.lateral[0], self.output[0], self.mask_features):
-            nn.init.kaiming_uniform_(convolution.weight, a=1)
-        nn.init.zeros_(self.mask_features.bias)
+        self.lateral = nn.Sequential(_convolve(res2, width, 1, bias=False), nn.GroupNorm(_GROUPS, width))
+        self.output = nn.Sequential(_convolve(width, width, 3, bias=False), nn.GroupNorm(_GROUPS, width), nn.ReLU())
+        self.mask_features = _convolve(width, width, 1, bias=True)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return what masks are made of, and what queries look at.
@@ -123,6 +112,21 @@ class PixelDecoder(nn.Module):
         ]
         finer = F.interpolate(levels[-1], size=res2.shape[-2:], mode="bilinear", align_corners=False)
         return self.mask_features(self.output(self.lateral(res2) + finer)), levels
+
+
+def _project(depth: int, width: int) -> nn.Sequential:
+    convolution = nn.Conv2d(depth, width, 1)
+    nn.init.xavier_uniform_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # it has one
+    return nn.Sequential(convolution, nn.GroupNorm(_GROUPS, width))
+
+
+def _convolve(depth: int, width: int, side: int, *, bias: bool) -> nn.Conv2d:
+    convolution = nn.Conv2d(depth, width, side, padding=side // 2, bias=bias)
+    nn.init.kaiming_uniform_(convolution.weight, a=1)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
 
 
 def _centres(height: int, width: int, like: Tensor) -> Tensor:

@@ -30,12 +30,12 @@ class Attention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None = None) -> Tensor:
         """Return (B, Q, C) of query (B, Q, C) and key and value (B, S, C); `visible` (B, Q, S) bool or None."""
         weights, biases = self.qkv.weight.chunk(3), self.qkv.bias.chunk(3)
-        parts = [
+        heads = [
             F.linear(tokens, weight, bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
         mask = None if visible is None else visible[:, None]
-        gathered = F.scaled_dot_product_attention(*parts, attn_mask=mask)
+        gathered = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
         return self.out(gathered.transpose(1, 2).flatten(2))
 
 
