@@ -163,8 +163,18 @@ def fill(model: VideoMask2Former, weights: Weights) -> list[str]:
     return notes
 
 
-def convert(source: Path, target: Path) -> str:
-    """Convert weights to the format that the target's name asks for; return a line on what was done.
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` did: where the weights came from, how many tensors they are, and of which network."""
+
+    kind: Kind
+    tensors: int
+    model: ModelParameters
+    num_classes: int
+
+
+def convert(source: Path, target: Path) -> Conversion:
+    """Convert weights to the format that the target's name asks for.
 
     ``.safetensors`` is this package's format, ``.pth`` detectron2's (``{"model": ...}``).
 
@@ -192,7 +202,7 @@ def convert(source: Path, target: Path) -> str:
         stream = io.BytesIO()
         torch.save({"model": renamed}, stream)
         write_atomically(target, stream.getvalue())
-    return f"{target}: {len(tensors)} tensors of {source.name} ({weights.kind})"
+    return Conversion(weights.kind, len(tensors), weights.about.model, weights.about.num_classes)
 
 
 def write_file(path: Path, content: bytes) -> None:

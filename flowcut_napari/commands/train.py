@@ -1,0 +1,128 @@
+"""``flowcut train``: stage 3, a model from a dataset; every event is a line, for people or for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress, TaskID
+
+from flowcut_napari.commands import console
+from flowcut_napari.core.errors import FlowCutError
+
+_FIGURES = ("loss", "classification", "mask", "dice", "lr", "seconds")
+
+
+def train_model(
+    dataset: Path,
+    run: Path,
+    *,
+    config: str | None,
+    overrides: list[str],
+    resume: bool,
+    device: str,
+    weights: Mapping[str, Path],
+    skip_broken: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Train a model on a dataset; return the exit code.
+
+    On a terminal people read what is going on; elsewhere each event is one JSON object a line, as in events.jsonl.
+    """
+    # Whoever reads lines gets no bar, and under torchrun only the first process speaks.
+    is_first = os.environ.get("RANK", "0") == "0"
+    with console.progress_bar("steps/s") as progress:
+        listener = _Listener(progress if is_first else None, as_json=as_json)
+        try:
+            from flowcut_training.engine.loop import TrainingPlan, train
+            from flowcut_training.engine.run_folder import choose_config
+
+            changes = [*overrides, *(["data.skip_broken=true"] if skip_broken else [])]
+            plan = TrainingPlan(dataset, run, choose_config(run, config, changes, resume), resume, device, weights)
+            outcome = train(plan, listener)
+        except FlowCutError as error:
+            # Programs that read events learn of what went wrong before there was a run, too.
+            if is_first and not listener.has_failed:
+                listener({"event": "error", "reason": str(error)})
+            raise
+    if not is_first:
+        return 128 + outcome.signal if outcome.signal else 0
+    if as_json:
+        console.print_json(
+            {
+                "run": str(run),
+                "end": outcome.end,
+                "step": outcome.step,
+                "reason": outcome.reason,
+                "loss": outcome.loss,
+                "checkpoint": str(outcome.checkpoint),
+                "best": str(outcome.best) if outcome.best else None,
+                "AP": outcome.score,
+                "broken_clips": outcome.broken_clips,
+            }
+        )
+    if outcome.broken_clips:
+        console.note(
+            f"{outcome.broken_clips} clip(s) could not be read and were passed over; see {run / 'events.jsonl'}"
+        )
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+class _Listener:
+    """Says what happens: as JSON lines where nobody looks, else as text and a bar."""
+
+    def __init__(self, progress: Progress | None, *, as_json: bool) -> None:
+        self._progress, self._task = progress, TaskID(0)
+        self._is_quiet = as_json or progress is None
+        self._for_people = console.stdout.is_terminal
+        self.has_failed = False
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self.has_failed = self.has_failed or event["event"] == "error"
+        if self._progress is not None:
+            self._advance(self._progress, event)
+        if self._is_quiet:
+            return
+        if not self._for_people:
+            sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
+            sys.stdout.flush()
+        elif text := _in_words(event):
+            console.result(text)
+
+    def _advance(self, progress: Progress, event: dict[str, Any]) -> None:
+        if event["event"] == "start":
+            self._task = progress.add_task("train", total=event["steps"], completed=event["resumed_from"] or 0)
+        elif event["event"] == "step":
+            progress.update(self._task, completed=event["step"])
+
+
+def _in_words(event: dict[str, Any]) -> str:
+    kind = event["event"]
+    if kind == "start":
+        millions = event["trained_parameters"] / 1e6
+        return (
+            f"{event['clips']} clips of {event['dataset']}; {millions:.2f} M parameters, {event['precision']} "
+            f"on {event['world']} x {event['device']}"
+        )
+    if kind == "step":
+        words = "  ".join(f"{name} {event[name]:.4g}" for name in _FIGURES)
+        return f"step {event['step']:>6}  {words}"
+    if kind == "evaluation":
+        stats = event["stats"]
+        words = "  ".join(
+            f"{name} {100 * stats[name]:.1f}" for name in ("AP", "AP50", "AP75", "AR10") if stats[name] >= 0
+        )
+        return f"step {event['step']:>6}  {words}  ({event['clips']} clips)"
+    if kind == "checkpoint":
+        return f"step {event['step']:>6}  saved {event['path']}"
+    if kind == "stopped":
+        return f"stopped after step {event['step']} by {event['reason']}; --resume goes on"
+    if kind == "done":
+        return f"done: {event['step']} steps in {event['seconds']:.0f} s" + (
+            f"; best {event['best']}" if event["best"] else ""
+        )
+    return str(event.get("text", "")) if kind == "note" else ""

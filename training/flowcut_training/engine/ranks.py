@@ -1,0 +1,128 @@
+"""Which of several processes this is (torchrun tells by environment variables), and what they tell each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from flowcut_napari.core.errors import InputError
+
+_Value = TypeVar("_Value")
+# Longer than any evaluation or checkpoint that the others wait for.
+_PATIENCE = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those of a run.
+
+    Attributes
+    ----------
+    rank, world : int
+        The number of this process and of all; a single one needs no torchrun and talks to nobody.
+    device : torch.device
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and events."""
+        return self.rank == 0
+
+    def total(self, *numbers: float) -> list[float]:
+        """Return the sums of numbers over all processes."""
+        if self.world == 1:
+            return list(numbers)
+        values = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.all_reduce(values)
+        return values.tolist()
+
+    def gather(self, value: _Value) -> list[_Value]:
+        """Return the value of each process, in their order."""
+        if self.world == 1:
+            return [value]
+        values: list[_Value | None] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]  # filled by now
+
+    def broadcast(self, value: _Value) -> _Value:
+        """Return the value that the first process has."""
+        if self.world == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def join_ranks(device: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun started, or be alone.
+
+    Parameters
+    ----------
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. With torchrun each process takes the GPU of its number.
+
+    Raises
+    ------
+    InputError
+        If there is no such device, or several processes cannot have one each.
+    """
+    world, rank, local = (int(os.environ.get(name, default)) for name, default in _FROM_TORCHRUN)
+    chosen = _device(device, world, local)
+    if world == 1:
+        yield Ranks(0, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        yield Ranks(rank, world, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+_FROM_TORCHRUN = (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
+
+
+def _device(name: str, world: int, local: int) -> torch.device:
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if available else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name}: choose auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda" and not available:
+        raise InputError(f"--device {name}: there is no CUDA GPU here (or torch was built without CUDA)")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"--device {name}: there is no Apple GPU here")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"--device {name}: choose auto, cpu, cuda, cuda:N or mps")
+    if world > 1:
+        if device.index is not None or device.type == "mps":
+            raise InputError(f"--device {name}: with torchrun give cpu or cuda; each process takes its own")
+        if device.type == "cuda" and local >= available:
+            raise InputError(
+                f"torchrun started more processes than there are GPUs ({available}); lower --nproc-per-node"
+            )
+        if device.type == "cuda":
+            device = torch.device("cuda", local)
+    if device.type == "cuda" and (device.index or 0) >= available:
+        raise InputError(f"--device {name}: there are only {available} GPUs here, cuda:0 to cuda:{available - 1}")
+    return device

@@ -1,0 +1,73 @@
+"""The folder of a run: who may write into it, and what a run that goes on takes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.files import check_writable, lock_folder, write_atomically
+from flowcut_training.config import CHANGEABLE, TrainingConfig, changed, load_config
+from flowcut_training.engine.checkpoints import Checkpoint, list_checkpoints, remove_unfinished
+from flowcut_training.engine.events import EVENTS, LOG
+from flowcut_training.engine.stopping import STOP
+
+CONFIG, LOCK = "config.yaml", ".lock"
+CLIPS_INDEX, STILLS_INDEX, EVALUATION_INDEX = "clips.npz", "stills.npz", "evaluation.npz"
+# What a start that failed leaves behind, and the next may find.
+_HARMLESS = {EVENTS, LOG, LOCK, STOP, CLIPS_INDEX, STILLS_INDEX, EVALUATION_INDEX}
+
+
+def choose_config(run: Path, config: str | None, overrides: list[str], resume: bool) -> TrainingConfig:
+    """Return the configuration of a run: that of its folder if it goes on, else the one asked for.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a run that goes on would change in what its weights depend on.
+    """
+    kept = run / CONFIG
+    if not resume:
+        return load_config(config or "paper", overrides)
+    if not kept.is_file():
+        raise InputError(f"{run}: there is no run to go on with; leave --resume away")
+    before = load_config(kept)
+    after = load_config(config or kept, overrides)
+    fixed = [name for name in changed(before, after) if name not in CHANGEABLE]
+    if fixed:
+        raise InputError(
+            f"{run}: a run that goes on cannot change {', '.join(fixed)} (it can {', '.join(CHANGEABLE)}); "
+            "start another with a new -o"
+        )
+    return after
+
+
+@contextmanager
+def hold_run(run: Path, resume: bool) -> Iterator[Checkpoint | None]:
+    """Hold a run's folder while it trains; give the checkpoint to go on from, or None.
+
+    Raises
+    ------
+    InputError
+        If another process trains in it, or if it is in use for something else.
+    OutputError
+        If it cannot be written to.
+    """
+    check_writable(run)
+    with lock_folder(run, LOCK, f"{run}: another process trains in this folder"):
+        there = {entry.name for entry in run.iterdir()}
+        if not resume and CONFIG in there:
+            raise InputError(f"{run}: holds a run already; go on with it by --resume, or give another -o")
+        if not resume and there - _HARMLESS:
+            raise InputError(f"{run}: is a folder with other files in it; give a new one with -o")
+        remove_unfinished(run)
+        # One that came too late for the run before it.
+        (run / STOP).unlink(missing_ok=True)
+        checkpoints = list_checkpoints(run) if resume else []
+        yield checkpoints[-1] if checkpoints else None
+
+
+def keep_config(run: Path, config: TrainingConfig) -> None:
+    """Write the configuration into the run's folder."""
+    write_atomically(run / CONFIG, config.to_yaml())
