@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flowcut_training.config import load_config
-from flowcut_training.engine.loop import Outcome, TrainingPlan, train
 from made_masks import write_clip
 from safetensors.torch import load_file
 
 from flowcut_napari.core.dataset import ExportPlan, export_dataset
 from flowcut_napari.core.store import masks_path
+from flowcut_training.config import load_config
+from flowcut_training.engine.loop import Outcome, TrainingPlan, train
 
 # Quick steps; everything is logged.
 FAST = ["log_every=1", "checkpoint_every=100", "workers=0", "points=32", "seed=3"]

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import FAST, plan, run, same, weights, write_clips
+
 from flowcut_training.engine.checkpoints import list_checkpoints
 from flowcut_training.engine.events import read_events
-from made_runs import FAST, plan, run, same, weights, write_clips
 
 STEPS = 6
 
@@ -100,15 +101,8 @@ def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(dataset: Path, st
 
 
 def test_two_processes_stopped_and_gone_on_with_are_two_that_were_not(dataset: Path, tmp_path: Path) -> None:
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "flowcut_napari",
-    ]
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, "-m", *torchrun, "-m", "flowcut_napari"]
     words = [*FAST, "steps=4"]
     for name in ("straight", "stopped"):
         folder = tmp_path / name
