@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(help="List, fetch and verify pretrained weights.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
+evaluate_app = typer.Typer(help="Measure predictions as YouTube-VIS and DAVIS-2017 do.", no_args_is_help=True)
+app.add_typer(evaluate_app, name="evaluate")
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout, nothing else")]
 Frames = Annotated[
@@ -296,6 +298,140 @@ def bench(
     raise typer.Exit(run_bench(settings, video, repeats=repeats, large=large, as_json=as_json))
 
 
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="a dataset that `flowcut curate` made")],
+    run: Annotated[Path, typer.Option("--out", "-o", parser=_folder, help="folder of the run", metavar="RUN")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="parameters that differ, such as optimizer.lr=1e-5 steps=2000"),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="paper, davis, tiny or a yaml file", metavar="NAME|FILE", show_default="paper"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in this folder")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="file of the weights that run.init names, such as cutler=PATH", metavar="NAME=PATH"),
+    ] = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="pass over clips that cannot be read, and count them")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Stage 3: train VideoMask2Former on a dataset.
+
+    With several GPUs: torchrun --nproc-per-node N -m flowcut_napari train DATASET -o RUN
+    """
+    from flowcut_napari.commands.options import parse_weights
+    from flowcut_napari.commands.train import train_model
+
+    raise typer.Exit(
+        train_model(
+            dataset,
+            run,
+            config=config,
+            overrides=overrides or [],
+            resume=resume,
+            device=device,
+            weights=parse_weights(weights or []),
+            skip_broken=skip_broken,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def predict(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="folder of a run, one of its checkpoints, or a weights file")
+    ],
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="VIDEO...",
+            help="videos or folders of them, DAVIS roots, datasets, YouTube-VIS json; ROOT::NAME for one of many",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", parser=_folder, help="folder for the results", metavar="PRED")],
+    checkpoint: Annotated[
+        str, typer.Option(help="of a run: best, last, or the number of a step", metavar="best|last|STEP")
+    ] = "best",
+    form: Annotated[str, typer.Option("--format", help="ytvis or davis")] = "ytvis",
+    top: Annotated[int, typer.Option(help="instances of a video at most")] = 10,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="leave out instances below this score", show_default="0; of davis 0.3", metavar="S"),
+    ] = None,
+    short_side: Annotated[
+        int | None,
+        typer.Option(help="short side of a resized frame", show_default="that of the training, else 360"),
+    ] = None,
+    max_side: Annotated[
+        int | None,
+        typer.Option(help="long side at most", show_default="that of the training, else 1333"),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="see at most N frames at once; 0 = always the whole video",
+            metavar="N",
+            show_default="as memory allows",
+        ),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or float32")] = "auto",
+    frames: Annotated[
+        str | None,
+        typer.Option(help="frames to predict on, START:STOP:STEP, blanks allowed", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an earlier prediction")] = False,
+    as_json: Json = False,
+) -> None:
+    """Stage 3: find the instances in videos with a trained model."""
+    from flowcut_napari.commands import predict as command
+
+    code = command.predict(
+        run,
+        videos,
+        out,
+        checkpoint=checkpoint,
+        form=form,
+        top=top,
+        threshold=threshold,
+        short_side=short_side,
+        max_side=max_side,
+        window=window,
+        precision=precision,
+        frames=frames,
+        device=device,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command("convert-checkpoint")
+def convert_checkpoint(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="a weights file of detectron2 (.pth, .pkl) or of this package")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", parser=_folder, metavar="DST", help=".safetensors for this package, .pth for detectron2"
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Convert weights between detectron2's Mask2Former and this package."""
+    from flowcut_napari.commands.convert import convert_weights
+
+    raise typer.Exit(convert_weights(source, out, as_json=as_json))
+
+
 @weights_app.command("list")
 def weights_list(as_json: Json = False) -> None:
     """Show which weights are there and where the others are looked for."""
@@ -323,6 +459,80 @@ def weights_verify(as_json: Json = False) -> None:
     from flowcut_napari.commands.weights import verify
 
     raise typer.Exit(verify(as_json))
+
+
+Worst = Annotated[int, typer.Option(min=0, help="rows of the worst videos and objects")]
+ObjectTable = Annotated[
+    Path | None,
+    typer.Option("--csv", help="also write every object, the worst first", metavar="FILE", show_default=False),
+]
+
+
+@evaluate_app.command("ytvis")
+def evaluate_ytvis(
+    ground_truth: Annotated[
+        Path, typer.Argument(metavar="GT", help="YouTube-VIS json, or the folder of an exported dataset")
+    ],
+    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="json list of results")],
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="also give the numbers without detections below this score (the paper: 0.8)", metavar="S"),
+    ] = None,
+    use_categories: Annotated[
+        bool, typer.Option("--use-categories", help="objects must also have the right category; the paper ignores it")
+    ] = False,
+    workers: Workers = None,
+    worst: Worst = 5,
+    table: ObjectTable = None,
+    as_json: Json = False,
+) -> None:
+    """Average precision and recall of tubes, class-agnostic as in the paper."""
+    from flowcut_napari.commands import evaluate as command
+
+    code = command.evaluate_ytvis(
+        ground_truth,
+        predictions,
+        threshold=threshold,
+        use_categories=use_categories,
+        workers=workers,
+        worst=worst,
+        table=table,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@evaluate_app.command("davis")
+def evaluate_davis(
+    ground_truth: Annotated[
+        Path, typer.Argument(metavar="GT_DIR", help="a DAVIS root, or a folder of sequences of indexed PNG")
+    ],
+    predictions: Annotated[Path, typer.Argument(metavar="PRED_DIR", help="a folder of sequences of indexed PNG")],
+    subset: Annotated[
+        str | None, typer.Option(help="only the sequences that the DAVIS root lists, such as val", metavar="NAME")
+    ] = None,
+    missing_as_empty: Annotated[
+        bool, typer.Option("--missing-as-empty", help="without predictions of a sequence, count its objects as missed")
+    ] = False,
+    workers: Workers = None,
+    worst: Worst = 5,
+    table: ObjectTable = None,
+    as_json: Json = False,
+) -> None:
+    """J and F of the best one-to-one proposals (DAVIS-2017, unsupervised)."""
+    from flowcut_napari.commands import evaluate as command
+
+    code = command.evaluate_davis(
+        ground_truth,
+        predictions,
+        subset=subset,
+        missing_as_empty=missing_as_empty,
+        workers=workers,
+        worst=worst,
+        table=table,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
 
 
 class _Ended(BaseException):

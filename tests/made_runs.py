@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from flowcut_napari.core.dataset import ExportPlan, export_dataset
 from flowcut_napari.core.store import masks_path
 from flowcut_training.config import load_config
-from flowcut_training.engine.loop import Outcome, TrainingPlan, train
+from flowcut_training.engine.loop import train
+from flowcut_training.engine.plan import Outcome, TrainingPlan
 
 # Quick steps; everything is logged.
 FAST = ["log_every=1", "checkpoint_every=100", "workers=0", "points=32", "seed=3"]

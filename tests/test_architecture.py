@@ -134,14 +134,16 @@ def test_the_python_of_the_curation_page_runs(tmp_path: Path) -> None:
 def test_the_commands_of_the_readme_exist() -> None:
     text = (REPOSITORY / "README.md").read_text()
     commands = set(re.findall(r"^flowcut ([a-z-]+)", text, re.MULTILINE))
-    assert commands == {"masks", "batch", "curate", "weights", "bench"}
+    assert commands == {"masks", "batch", "curate", "evaluate", "weights", "bench"}
     for command in commands:
         run = subprocess.run([sys.executable, "-m", "flowcut_napari.cli", command, "--help"], capture_output=True)
         assert run.returncode == 0
     options = set(re.findall(r"(--[a-z][a-z-]+)", text))
     pages = [
-        subprocess.run([sys.executable, "-m", "flowcut_napari.cli", command, "--help"], capture_output=True, text=True)
-        for command in ("masks", "batch", "curate")
+        subprocess.run(
+            [sys.executable, "-m", "flowcut_napari.cli", *command.split(), "--help"], capture_output=True, text=True
+        )
+        for command in ("masks", "batch", "curate", "evaluate ytvis", "evaluate davis")
     ]
     assert {option for option in options if not any(option in page.stdout for page in pages)} == set()
 

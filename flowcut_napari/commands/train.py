@@ -38,7 +38,8 @@ def train_model(
     with console.progress_bar("steps/s") as progress:
         listener = _Listener(progress if is_first else None, as_json=as_json)
         try:
-            from flowcut_training.engine.loop import TrainingPlan, train
+            from flowcut_training.engine.loop import train
+            from flowcut_training.engine.plan import TrainingPlan
             from flowcut_training.engine.run_folder import choose_config
 
             changes = [*overrides, *(["data.skip_broken=true"] if skip_broken else [])]

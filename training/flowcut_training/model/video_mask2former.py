@@ -43,7 +43,7 @@ class VideoMask2Former(nn.Module):
         Channels behind the backbone, a multiple of 32 and of `heads`.
     encoder_layers, decoder_layers : int
         Of the pixel decoder and of the query decoder.
-    heads, points : int
+    heads, attention_points : int
         Attention heads everywhere; points of the deformable attention.
     encoder_hidden, decoder_hidden : int
         Width of the two-layer networks in them.
@@ -65,7 +65,7 @@ class VideoMask2Former(nn.Module):
         encoder_layers: int = 6,
         decoder_layers: int = 9,
         heads: int = 8,
-        points: int = 4,
+        attention_points: int = 4,
         encoder_hidden: int = 1024,
         decoder_hidden: int = 2048,
         dropout: float = 0.0,
@@ -78,7 +78,7 @@ class VideoMask2Former(nn.Module):
             width,
             layers=encoder_layers,
             heads=heads,
-            points=points,
+            points=attention_points,
             hidden=encoder_hidden,
             dropout=dropout,
         )
