@@ -28,7 +28,7 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as stream:
             # Files of Python 2 hold their arrays as texts of that encoding.
             content = _ArraysOnly(stream, encoding="latin1").load()
-    except pickle.UnpicklingError as error:
+    except _RefusedError as error:
         raise WeightsError(f"{path}: refused, it is no pickle of arrays alone ({str(error)[:120]})") from None
     except Exception as error:  # noqa: BLE001  # a damaged pickle can raise whatever building an array can
         raise WeightsError(f"{path}: no weights file, or a damaged one ({str(error)[:120]})") from None
@@ -43,6 +43,10 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise WeightsError(f"{path}: holds no named arrays")
     return tensors
+
+
+class _RefusedError(Exception):
+    """A pickle wants more than arrays."""
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -68,10 +72,10 @@ class _ArraysOnly(pickle.Unpickler):
         try:
             return self._ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+            raise _RefusedError(f"it asks for {module}.{name}") from None
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in {encoding}")
+        raise _RefusedError(f"bytes in {encoding}")
     return codecs.encode(text, "latin1")
