@@ -115,6 +115,37 @@ def dataset_sheet(folder: Path, *, most: int = 12, columns: int = 2, cell_width:
     return _sheet(folder.name, words, cells, min(columns, len(cells)))
 
 
+def stages_sheet(
+    title: str,
+    words: str,
+    headings: Sequence[str],
+    rows: Sequence[tuple[str, np.ndarray, Sequence[Sequence[tuple[int, np.ndarray]]]]],
+    *,
+    cell_width: int = 400,
+) -> Image.Image:
+    """Return one picture in which each row is a frame and each column a stage: what it says of that frame.
+
+    Parameters
+    ----------
+    title, words : str
+        The heading, and a line below it.
+    headings : sequence of str
+        Of the columns.
+    rows : sequence of (str, (H, W, 3) uint8 array, sequence of masks)
+        The name of a frame, the frame, and for every column its masks: pairs of a number, which is its colour, and a
+        mask (H, W) bool.
+    cell_width : int
+        Pixels.
+    """
+    cells = []
+    for name, frame, columns in rows:
+        height = min(max(1, round(cell_width * frame.shape[0] / frame.shape[1])), 4 * cell_width)
+        for heading, masks in zip(headings, columns, strict=True):
+            picture = Image.fromarray(_paint(frame, masks, 0.45)).resize((cell_width, height), Image.Resampling.LANCZOS)
+            cells.append(_Cell(picture, heading, name))
+    return _sheet(title, words, cells, len(headings))
+
+
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a PNG whole or not at all.
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowcut_napari.core import InputError, json_stream
-from flowcut_napari.core.json_stream import read_items
+from flowcut_napari.core.json_stream import read_items, read_part, read_places
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -94,3 +94,39 @@ def test_other_than_utf_8_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b'{"a":"\xff"}')
     with pytest.raises(InputError, match="codec can't decode"):
         list(read_items(path))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    document=st.dictionaries(st.text(), VALUES, max_size=5),
+    chunk=st.sampled_from([1, 7, 64, 1 << 20]),
+    indent=st.sampled_from([None, 1, "\r\n"]),
+    ascii_only=st.booleans(),
+)
+def test_every_value_is_found_again_at_its_place(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    document: dict[str, Any],
+    chunk: int,
+    indent: int | str | None,
+    ascii_only: bool,
+) -> None:
+    monkeypatch.setattr(json_stream, "_CHUNK", chunk)
+    content = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode(errors="replace")
+    path = tmp_path / "document.json"
+    path.write_bytes(content)
+    if len(json.loads(content)) < len(document):
+        return  # letters that are no Unicode made two names one
+    with path.open("rb") as stream:
+        for item in read_places(path):
+            assert json.loads(content[item.start : item.end]) == item.value
+            assert content[item.start : item.end].strip() == content[item.start : item.end]
+            assert read_part(path, stream, item.start, item.end) == item.value
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 3), (5, 11), (6, 9), (6, 100), (50, 60)])
+def test_a_place_that_is_none_is_refused(tmp_path: Path, start: int, end: int) -> None:
+    path = tmp_path / "document.json"
+    path.write_text('{"a": ["b", "c"]}')
+    with path.open("rb") as stream, pytest.raises(InputError, match=f"cannot be read as JSON from byte {start}"):
+        read_part(path, stream, start, end)

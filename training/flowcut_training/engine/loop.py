@@ -135,7 +135,7 @@ class _Run:
     def go(self) -> Outcome:
         """Train to the last step, or until somebody asks to stop."""
         began = time.monotonic()
-        with closing(self.batches):  # type: ignore[type-var]  # a generator
+        with closing(self.batches):
             while self.progress.step < self.config.optimizer.steps:
                 before = time.monotonic()
                 parts, problem = self._draw()
