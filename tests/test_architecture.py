@@ -134,18 +134,26 @@ def test_the_python_of_the_curation_page_runs(tmp_path: Path) -> None:
 def test_the_commands_of_the_readme_exist() -> None:
     text = (REPOSITORY / "README.md").read_text()
     commands = set(re.findall(r"^flowcut ([a-z-]+)", text, re.MULTILINE))
-    assert commands == {"masks", "batch", "curate", "evaluate", "weights", "bench"}
+    stages = {"masks", "batch", "curate", "train", "predict", "evaluate"}
+    assert commands == {*stages, "convert-checkpoint", "weights", "bench"}
     for command in commands:
         run = subprocess.run([sys.executable, "-m", "flowcut_napari.cli", command, "--help"], capture_output=True)
         assert run.returncode == 0
-    options = set(re.findall(r"(--[a-z][a-z-]+)", text))
+    options = set(re.findall(r"(--[a-z][a-z-]+)", text)) - {"--nproc-per-node"}  # torchrun's
     pages = [
         subprocess.run(
             [sys.executable, "-m", "flowcut_napari.cli", *command.split(), "--help"], capture_output=True, text=True
         )
-        for command in ("masks", "batch", "curate", "evaluate ytvis", "evaluate davis")
+        for command in ("masks", "batch", "curate", "train", "predict", "evaluate ytvis", "evaluate davis")
     ]
     assert {option for option in options if not any(option in page.stdout for page in pages)} == set()
+
+
+def test_the_table_of_training_parameters_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "docs")
+    import make_parameters
+
+    assert make_parameters.page_with(make_parameters.table()) == make_parameters.PAGE.read_text(encoding="utf-8")
 
 
 def test_results_and_pictures_that_the_readme_names_are_there() -> None:

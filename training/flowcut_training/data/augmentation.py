@@ -49,8 +49,14 @@ class ClipDraw:
     frames: tuple[FrameDraw, ...]
 
 
-def draw_augmentation(parameters: DataParameters, frames: int, random: np.random.Generator) -> ClipDraw:
-    """Draw the augmentation of a clip; all its frames share one unless `parameters` say per frame."""
+def draw_augmentation(
+    parameters: DataParameters, frames: int, random: np.random.Generator, *, is_still: bool = False
+) -> ClipDraw:
+    """Draw the augmentation of a clip; all its frames share one unless `parameters` say per frame.
+
+    Frames of a still are always changed each for itself: it is the only motion that they have.
+    """
+    per_frame = parameters.per_frame or is_still
     is_flipped = bool(random.random() < parameters.flip)
 
     def draw() -> FrameDraw:
@@ -61,8 +67,8 @@ def draw_augmentation(parameters: DataParameters, frames: int, random: np.random
             middle=(float(random.uniform(*_MIDDLE)), float(random.uniform(*_MIDDLE))),
         )
 
-    drawn = [draw() for _ in range(frames if parameters.per_frame else 1)]
-    return ClipDraw(is_flipped, tuple(drawn) if parameters.per_frame else tuple(drawn * frames))
+    drawn = [draw() for _ in range(frames if per_frame else 1)]
+    return ClipDraw(is_flipped, tuple(drawn) if per_frame else tuple(drawn * frames))
 
 
 def draw_places(length: int, frames: int, random: np.random.Generator) -> list[int]:

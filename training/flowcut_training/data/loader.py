@@ -131,7 +131,7 @@ class _Samples(Dataset[Sample | _Failure]):
         source, frames = self.sources[pool], self.parameters.frames
         random = self.plan.generator(number)
         places = draw_places(int(source.index.lengths[clip]), frames, random)
-        draw = draw_augmentation(self.parameters, frames, random)
+        draw = draw_augmentation(self.parameters, frames, random, is_still=pool == "stills")
         return augment(source.load(clip, places), self.parameters, draw, broken)
 
 
