@@ -20,7 +20,7 @@ from flowcut_training.data.index import load_index, scan, stamp_of
 
 pytestmark = pytest.mark.benchmark
 
-# A GPU that makes three steps a second of four clips, as the paper's setting was measured to run.
+# Of a GPU that makes three steps a second, four clips each.
 STEP = 1 / 3
 BATCH = 4
 

@@ -62,7 +62,7 @@ class DavisWriter:
                     if instance is not None:
                         labels[masks[index, instance].mask] = number
                 picture = Image.fromarray(labels, mode="P")
-                picture.putpalette(_palette())
+                picture.putpalette(davis_palette())
                 picture.save(folder / f"{Path(names[index]).stem}.png")
             self._objects += len(tracks)
             self._names[name] = None
@@ -107,7 +107,7 @@ def _sequence(curated: CuratedVideo, clip: Clip) -> str:
     return name if is_whole else "_".join([name, *(f"{index:05d}" for index in (clip.frames[0], clip.frames[-1]))])
 
 
-def _palette() -> list[int]:
+def davis_palette() -> list[int]:
     """Return the colours of PASCAL VOC and DAVIS: the bits of the number, spread over red, green and blue."""
     colours = np.zeros((256, 3), dtype=int)
     numbers = np.arange(256)
