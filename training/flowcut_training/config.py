@@ -37,7 +37,9 @@ class ModelParameters(BaseModel):
     encoder_layers: int = Field(6, ge=1, le=24, description="layers of the pixel decoder")
     decoder_layers: int = Field(9, ge=1, le=24, description="layers of the query decoder")
     heads: int = Field(8, ge=1, le=64, description="attention heads; they share out the width")
-    attention_points: int = Field(4, ge=1, le=16, description="points of the deformable attention, of each head and level")
+    attention_points: int = Field(
+        4, ge=1, le=16, description="points of the deformable attention, of each head and level"
+    )
     encoder_hidden: int = Field(1024, ge=1, description="hidden width in the pixel decoder")
     decoder_hidden: int = Field(2048, ge=1, description="hidden width in the query decoder")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the pixel decoder's encoder (the paper's 0.3)")

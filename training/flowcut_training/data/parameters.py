@@ -52,7 +52,9 @@ class DataParameters(BaseModel):
         description="degrees to either side at most, around a point near the middle",
     )
     per_frame: bool = Field(
-        False, title="Per frame", description="draw brightness, contrast and rotation for each frame, not for each clip (of stills always)"
+        False,
+        title="Per frame",
+        description="draw brightness, contrast and rotation for each frame, not for each clip (of stills always)",
     )
     stills: str | None = Field(
         None, title="Stills", min_length=1, description="still images with masks: a coco export, or a COCO json"
