@@ -1,0 +1,1 @@
+"""What each command of ``flowcut`` takes, a function each; the work is done in `flowcut_napari.commands`."""
