@@ -36,7 +36,9 @@ def main() -> None:
     """Run everything and write docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--step", type=int, default=1, help="use every STEP-th frame of each sequence")
-    parser.add_argument("--only", choices=("masks", "curation", "speed"), help="measure one part, leave the others")
+    parser.add_argument(
+        "--only", choices=("masks", "curation", "training", "speed"), help="measure one part, leave the others"
+    )
     chosen = parser.parse_args()
     root = Path(os.environ.get("FLOWCUT_TEST_DATA", HERE.parent.parent / "shared"))
     videos = open_videos(root / "data" / "davis16")
@@ -45,6 +47,7 @@ def main() -> None:
     parts: dict[str, Callable[[], list[str]]] = {
         "masks": lambda: _masks(videos, truth, weights, chosen.step),
         "curation": lambda: ["## Curation\n", *_curation(videos, truth, weights), *_scale()],
+        "training": lambda: ["## Training\n", *_training()],
         "speed": lambda: ["## Speed\n", *_bench(weights["raft-small"])],
     }
     kept = _parts_of((HERE / "results.md").read_text()) if chosen.only else {}
@@ -54,7 +57,7 @@ def main() -> None:
 
 def _parts_of(text: str) -> dict[str, str]:
     """Return the parts of a results.md as it is."""
-    masks, *others = re.split(r"^(?=## (?:Curation|Speed)$)", text, flags=re.MULTILINE)
+    masks, *others = re.split(r"^(?=## (?:Curation|Training|Speed)$)", text, flags=re.MULTILINE)
     return {"masks": masks} | {part.split()[1].lower(): part for part in others}
 
 
@@ -175,6 +178,23 @@ def _scale() -> Iterator[str]:
             f"| {videos} | {found.clips} | {found.instances} | {found.megabytes:.0f} MB | {found.seconds:.1f} | "
             f"{1e3 * found.seconds / videos:.1f} | {found.peak:.0f} MB |"
         )
+    yield ""
+
+
+def _training() -> Iterator[str]:
+    folder = Path("tests", "benchmarks")
+    files = [str(folder / f"test_{name}_speed.py") for name in ("training", "loader", "evaluation")]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "benchmark", *files],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=HERE.parent,
+    )
+    yield "Data, steps and evaluation of stage 3, as `pytest -m benchmark` prints them. A GPU was not at hand: what a step takes"
+    yield "on one is not known here.\n"
+    starts = ("`paper`", "pixel decoder", "index of", "loader", "ytvis", "davis")
+    yield from (f"- {line}" for line in run.stdout.splitlines() if line.startswith(starts))
     yield ""
 
 
