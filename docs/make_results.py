@@ -191,7 +191,7 @@ def _training() -> Iterator[str]:
         text=True,
         cwd=HERE.parent,
     )
-    yield "Data, steps and evaluation of stage 3, as `pytest -m benchmark` prints them. A GPU was not at hand: what a step takes"
+    yield "Steps, data and evaluation of stage 3, as `pytest -m benchmark` prints them. There was no GPU: what a step takes"
     yield "on one is not known here.\n"
     starts = ("`paper`", "pixel decoder", "index of", "loader", "ytvis", "davis")
     yield from (f"- {line}" for line in run.stdout.splitlines() if line.startswith(starts))
