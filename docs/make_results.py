@@ -191,7 +191,7 @@ def _training() -> Iterator[str]:
         text=True,
         cwd=HERE.parent,
     )
-    yield "Steps, data and evaluation of stage 3, as `pytest -m benchmark` prints them. There was no GPU to measure on.\n"
+    yield "Steps, data and evaluation of stage 3, as `pytest -m benchmark` prints them. No GPU was at hand.\n"
     starts = ("`paper`", "pixel decoder", "index of", "loader", "ytvis", "davis")
     yield from (f"- {line}" for line in run.stdout.splitlines() if line.startswith(starts))
     yield ""
