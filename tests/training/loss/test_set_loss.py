@@ -8,8 +8,7 @@ import math
 import pytest
 import torch
 
-from flowcut_training.loss import LossParameters, SetCriterion, Share, match_queries
-from flowcut_training.loss.matcher import NotFiniteError, _costs
+from flowcut_training.loss import LossParameters, NotFiniteError, SetCriterion, Share, assign, matching_costs
 from flowcut_training.loss.points import sample_points, uncertain_points
 
 PARAMETERS = LossParameters(points=64)
@@ -46,7 +45,7 @@ def _interior_costs(logits: torch.Tensor, masks: torch.Tensor, wanted: torch.Ten
     with pytest.MonkeyPatch.context() as patch:
         rand = torch.rand
         patch.setattr(torch, "rand", lambda *size, **options: 0.2 + 0.6 * rand(*size, **options))
-        return _costs(logits, masks, wanted, PARAMETERS)
+        return matching_costs(logits, masks, wanted, PARAMETERS)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -56,9 +55,9 @@ def test_the_match_is_the_best_of_all(seed: int) -> None:
     logits, masks = torch.randn(queries, 2), torch.randn(queries, 2, 4, 4)
     wanted = torch.rand(instances, 2, 8, 8) > 0.5
     torch.manual_seed(seed)
-    cost = _costs(logits, masks, wanted, PARAMETERS) if instances else torch.zeros(queries, 0)
+    cost = matching_costs(logits, masks, wanted, PARAMETERS) if instances else torch.zeros(queries, 0)
     torch.manual_seed(seed)
-    rows, columns = match_queries(logits, masks, wanted, PARAMETERS)
+    ((rows, columns),) = assign([matching_costs(logits, masks, wanted, PARAMETERS)])
     best = min(
         sum(cost[row, column].item() for column, row in enumerate(order))
         for order in itertools.permutations(range(queries), instances)
@@ -69,7 +68,8 @@ def test_the_match_is_the_best_of_all(seed: int) -> None:
 
 
 def test_more_instances_than_queries_leave_some_out() -> None:
-    rows, columns = match_queries(torch.randn(2, 2), torch.randn(2, 1, 4, 4), torch.rand(5, 1, 8, 8) > 0.5, PARAMETERS)
+    wanted = torch.rand(5, 1, 8, 8) > 0.5
+    ((rows, columns),) = assign([matching_costs(torch.randn(2, 2), torch.randn(2, 1, 4, 4), wanted, PARAMETERS)])
     assert sorted(rows.tolist()) == [0, 1]
     assert len(set(columns.tolist())) == 2
 
@@ -81,7 +81,7 @@ def test_what_is_not_finite_matches_nothing(value: float) -> None:
     if math.isinf(value):
         logits[1] = float("nan")
     with pytest.raises(NotFiniteError):
-        match_queries(logits, masks, torch.ones(1, 1, 8, 8, dtype=torch.bool), PARAMETERS)
+        assign([matching_costs(logits, masks, torch.ones(1, 1, 8, 8, dtype=torch.bool), PARAMETERS)])
 
 
 def predictions(logits: torch.Tensor, masks: torch.Tensor, *earlier: tuple[torch.Tensor, torch.Tensor]):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from flowcut_training.model import VideoMask2Former, normalize
+from flowcut_training.model.backbone import FrozenNorm
 from flowcut_training.model.pixel_decoder import PixelDecoder
 from flowcut_training.model.positions import clip_positions
 from flowcut_training.model.query_decoder import DecoderLayer, QueryDecoder, _visible
@@ -160,12 +161,37 @@ def test_clips_of_a_batch_do_not_see_each_other() -> None:
 
 
 @torch.no_grad()
-def test_without_earlier_predictions_the_last_is_the_same() -> None:
+@pytest.mark.parametrize("frames", [1, 3])
+def test_without_earlier_predictions_the_last_is_the_same(frames: int) -> None:
+    """Masks are shrunk before, not after, they are made: the same up to the last digits."""
+    torch.manual_seed(0)
     model = small().eval()
-    video = torch.randn(1, 2, 3, 64, 64)
+    video = torch.randn(2, frames, 3, 64, 96)
     whole, last = model(video), model(video, auxiliary=False)
     assert last["aux_outputs"] == []
-    torch.testing.assert_close(whole["pred_masks"], last["pred_masks"], atol=0, rtol=0)
+    for name in ("pred_logits", "pred_masks"):
+        torch.testing.assert_close(whole[name], last[name], atol=1e-4, rtol=1e-4)
+
+
+def test_autocast_reaches_the_backbone_and_its_statistics_stay() -> None:
+    model = small().eval()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        maps = model.backbone(torch.randn(1, 3, 64, 64))
+    assert {features.dtype for features in maps} == {torch.bfloat16}
+    model.train()(torch.randn(1, 2, 3, 64, 64))
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+
+
+def test_frozen_statistics_normalise_as_torchvisions() -> None:
+    from torchvision.ops import FrozenBatchNorm2d
+
+    theirs, ours = FrozenBatchNorm2d(5), FrozenNorm(5)
+    state = {name: torch.rand(5) + 0.5 for name in ("weight", "bias", "running_mean", "running_var")}
+    theirs.load_state_dict(state)
+    ours.load_state_dict(state)
+    features = torch.randn(2, 5, 4, 4)
+    torch.testing.assert_close(ours(features), theirs(features), atol=1e-6, rtol=1e-6)
 
 
 def test_dropout_reaches_the_pixel_decoder_alone() -> None:

@@ -33,6 +33,9 @@ def test_it_returns_what_the_reference_returns(reference) -> None:
     found = model(torch.from_numpy(video))
     np.testing.assert_allclose(found["pred_logits"][0], expected["pred_logits"], atol=1e-4)
     np.testing.assert_allclose(found["pred_masks"][0], expected["pred_masks"], atol=1e-4)
+    # As prediction does it: masks for looking are made small.
+    short = model(torch.from_numpy(video), auxiliary=False)
+    np.testing.assert_allclose(short["pred_masks"][0], expected["pred_masks"], atol=1e-4)
     aux = torch.stack([layer["pred_logits"][0] for layer in found["aux_outputs"]])
     np.testing.assert_allclose(aux, expected["aux_logits"], atol=1e-4)
 

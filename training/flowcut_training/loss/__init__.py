@@ -1,7 +1,7 @@
 """The set loss of VideoMask2Former: which query is which instance, and how far off it is."""
 
 from flowcut_training.loss.criterion import Losses, SetCriterion, Share
-from flowcut_training.loss.matcher import match_queries
+from flowcut_training.loss.matcher import NotFiniteError, assign, matching_costs
 from flowcut_training.loss.parameters import LossParameters
 
-__all__ = ["LossParameters", "Losses", "SetCriterion", "Share", "match_queries"]
+__all__ = ["LossParameters", "Losses", "NotFiniteError", "SetCriterion", "Share", "assign", "matching_costs"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowcut_training.loss.matcher import match_queries
+from flowcut_training.loss.matcher import assign, matching_costs
 from flowcut_training.loss.parameters import LossParameters
 from flowcut_training.loss.points import sample_points, uncertain_points
 from flowcut_training.model.video_mask2former import Prediction, Predictions
@@ -81,40 +82,53 @@ class SetCriterion:
                 max(1.0, sum(len(masks) for masks in instances)),
                 sum(self.class_weight(len(masks), queries) for masks in instances),
             )
-        last = self._of_layer(predictions, instances, share)
-        total = self._weighted(last)
-        for layer in predictions["aux_outputs"]:
-            total = total + self._weighted(self._of_layer(layer, instances, share))
-        return Losses(total, *last)
+        layers: list[Prediction] = [*predictions["aux_outputs"], predictions]
+        wanted = [of_clip.float() for of_clip in instances]
+        every = torch.cat(wanted)
+        losses = [
+            self._of_layer(layer, every, queries, order, share)
+            for layer, (queries, order) in zip(layers, self._match(layers, wanted), strict=True)
+        ]
+        return Losses(torch.stack([self._weighted(of_layer) for of_layer in losses]).sum(), *losses[-1])
 
     def _weighted(self, losses: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         classification, mask, dice = losses
         weights = self.parameters
         return weights.class_weight * classification + weights.mask_weight * mask + weights.dice_weight * dice
 
-    def _of_layer(
-        self, prediction: Prediction, instances: Sequence[Tensor], share: Share
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        logits, masks = prediction["pred_logits"].float(), prediction["pred_masks"]
-        matches = [
-            match_queries(of_clip, shapes, wanted, self.parameters)
-            for of_clip, shapes, wanted in zip(logits, masks, instances, strict=True)
+    def _match(self, layers: Sequence[Prediction], wanted: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give for every layer its matched queries and their instances, as places in the whole batch."""
+        device, queries = wanted[0].device, layers[0]["pred_logits"].shape[1]
+        costs = [
+            matching_costs(logits, masks, of_clip, self.parameters)
+            for layer in layers
+            for logits, masks, of_clip in zip(layer["pred_logits"], layer["pred_masks"], wanted, strict=True)
         ]
-        classification = self._classification(logits, matches) / share.class_weight
+        ends = np.cumsum([0, *(len(of_clip) for of_clip in wanted)])
+        pairs = [
+            np.stack((rows + queries * (number % len(wanted)), columns + ends[number % len(wanted)]))
+            for number, (rows, columns) in enumerate(assign(costs))
+        ]
+        # Every layer matches as many: one way to the device for all of them.
+        places = torch.from_numpy(np.concatenate(pairs, axis=1)).to(device, non_blocking=True)
+        yield from (tuple(part) for part in places.chunk(len(layers), dim=1))
+
+    def _of_layer(
+        self, prediction: Prediction, wanted: Tensor, queries: Tensor, order: Tensor, share: Share
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        classification = self._classification(prediction["pred_logits"].float(), queries) / share.class_weight
         # One row a matched instance and frame.
-        chosen = torch.cat([shapes[queries] for shapes, (queries, _) in zip(masks, matches, strict=True)])
-        wanted = torch.cat([of_clip[order] for of_clip, (_, order) in zip(instances, matches, strict=True)])
-        mask, dice = self._of_masks(chosen.flatten(0, 1)[:, None].float(), wanted.flatten(0, 1)[:, None])
+        chosen = prediction["pred_masks"].flatten(0, 1)[queries].flatten(0, 1)[:, None].float()
+        mask, dice = self._of_masks(chosen, wanted[order].flatten(0, 1)[:, None])
         return classification, mask / share.instances, dice / share.instances
 
-    def _classification(self, logits: Tensor, matches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    def _classification(self, logits: Tensor, queries: Tensor) -> Tensor:
         no_object = logits.shape[-1] - 1
-        classes = torch.full(logits.shape[:2], no_object, device=logits.device)
-        for row, (queries, _) in zip(classes, matches, strict=True):
-            row[queries.to(row.device)] = 0
+        classes = torch.full((logits.shape[0] * logits.shape[1],), no_object, device=logits.device)
+        classes[queries] = 0
         weights = logits.new_ones(no_object + 1)
         weights[no_object] = self.parameters.no_object_weight
-        return F.cross_entropy(logits.flatten(0, 1), classes.flatten(), weights, reduction="sum")
+        return F.cross_entropy(logits.flatten(0, 1), classes, weights, reduction="sum")
 
     def _of_masks(self, logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sums over maps (M, 1, ...) of mean cross-entropy and of dice."""
@@ -124,7 +138,7 @@ class SetCriterion:
         weights = self.parameters
         points = uncertain_points(logits, weights.points, weights.oversample, weights.uncertain_share)
         with torch.no_grad():
-            targets = sample_points(wanted.float(), points)[:, 0]
+            targets = sample_points(wanted, points)[:, 0]
         predicted = sample_points(logits, points)[:, 0]
         entropy = F.binary_cross_entropy_with_logits(predicted, targets, reduction="none").mean(1).sum()
         inside = predicted.sigmoid()

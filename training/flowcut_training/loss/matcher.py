@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -16,50 +19,51 @@ class NotFiniteError(ArithmeticError):
 
 
 @torch.no_grad()
-def match_queries(
-    logits: Tensor, masks: Tensor, instances: Tensor, parameters: LossParameters
-) -> tuple[Tensor, Tensor]:
-    """Assign the instances of one clip to its queries.
+def matching_costs(logits: Tensor, masks: Tensor, instances: Tensor, parameters: LossParameters) -> Tensor:
+    """Return what it costs to take a query of a clip for an instance, (Q, N) float32.
 
     Parameters
     ----------
     logits : (Q, classes + 1) tensor
     masks : (Q, T, h, w) tensor
         Logits.
-    instances : (N, T, H, W) bool tensor
+    instances : (N, T, H, W) bool or float tensor
         Of class 0; N may be 0.
     parameters : LossParameters
-
-    Returns
-    -------
-    queries, instances : (min(Q, N),) int64 tensors on the CPU
-        Query i belongs to instance i.
-
-    Raises
-    ------
-    NotFiniteError
-        If the cost cannot be told.
 
     Notes
     -----
     Costs are means over the same uniform points in every mask and frame, so a tube costs as much as its mean frame.
     """
-    if not len(instances):
-        return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
     with torch.autocast(logits.device.type, enabled=False):
-        cost = _costs(logits.float(), masks.float(), instances, parameters)
-    if not bool(cost.isfinite().all()):
+        return _costs(logits.float(), masks.float(), instances.float(), parameters)
+
+
+def assign(costs: Sequence[Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each matrix of costs (Q, N) queries and instances, int64, so that their costs sum to the least.
+
+    All matrices come from the device at once: each wait for a GPU costs more than what is computed here.
+
+    Raises
+    ------
+    NotFiniteError
+        If a cost is not finite.
+    """
+    if not costs:
+        return []
+    numbers = torch.cat([cost.flatten() for cost in costs]).cpu().numpy()
+    if not np.isfinite(numbers).all():
         raise NotFiniteError("the prediction is not finite")
-    queries, numbers = linear_sum_assignment(cost.cpu().numpy())
-    return torch.as_tensor(queries), torch.as_tensor(numbers)
+    ends = np.cumsum([cost.numel() for cost in costs])
+    matrices = zip(np.split(numbers, ends[:-1]), costs, strict=True)
+    return [linear_sum_assignment(matrix.reshape(tuple(cost.shape))) for matrix, cost in matrices]
 
 
 def _costs(logits: Tensor, masks: Tensor, instances: Tensor, parameters: LossParameters) -> Tensor:
-    """Return (Q, N): what it costs to take a query for an instance."""
     points = torch.rand(1, parameters.points, 2, device=logits.device)
     # Frames are the channels: all of them are looked at in the same points.
     predicted = sample_points(masks, points.expand(len(masks), -1, -1)).flatten(1)
-    wanted = sample_points(instances.float(), points.expand(len(instances), -1, -1)).flatten(1)
+    wanted = sample_points(instances, points.expand(len(instances), -1, -1)).flatten(1)
     probability = -logits.softmax(-1)[:, :1]
     # sum of softplus(-x) where wanted and softplus(x) elsewhere; softplus(-x) = softplus(x) - x.
     entropy = (F.softplus(predicted).sum(1, keepdim=True) - predicted @ wanted.T) / predicted.shape[1]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class LossParameters(BaseModel):
     """How predictions are matched with instances and compared with them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     class_weight: float = Field(2.0, ge=0, description="weight of the classification")
     mask_weight: float = Field(5.0, ge=0, description="weight of the binary cross-entropy of masks")

@@ -48,7 +48,9 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, query: Tensor, places: Tensor, features: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+    def forward(
+        self, query: Tensor, places: Tensor, features: Tensor, shapes: list[tuple[int, int]], pixels: Tensor
+    ) -> Tensor:
         """Return what every query gathers.
 
         Parameters
@@ -61,6 +63,8 @@ class DeformableAttention(nn.Module):
             What is gathered, ordered as the queries.
         shapes : list of (height, width)
             Of the levels; their areas sum to S.
+        pixels : (levels, 2) tensor
+            Of each level, one over its width and one over its height.
 
         Returns
         -------
@@ -78,8 +82,7 @@ class DeformableAttention(nn.Module):
         for level, ((height, columns), value) in enumerate(zip(shapes, values.split(areas, dim=1), strict=True)):
             maps = value.permute(0, 2, 3, 1).reshape(count * self.heads, head_width, height, columns)
             # Offsets are in pixels of the level; grid_sample counts from -1 to 1 over the picture.
-            pixel = query.new_tensor([columns, height])
-            points = places[None, :, None, None, :] + offsets[:, :, :, level] / pixel
+            points = places[None, :, None, None, :] + offsets[:, :, :, level] * pixels[level]
             grid = (2 * points - 1).transpose(1, 2).flatten(0, 1)
             samples = F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             gathered = gathered + (samples * weights[:, :, :, level]).sum(-1)

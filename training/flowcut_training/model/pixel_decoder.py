@@ -29,9 +29,11 @@ class EncoderLayer(nn.Module):
         for layer in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, features: Tensor, positions: Tensor, places: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
+    def forward(
+        self, features: Tensor, positions: Tensor, places: Tensor, shapes: list[tuple[int, int]], pixels: Tensor
+    ) -> Tensor:
         """Return features (N, S, C) after this layer; arguments as `DeformableAttention.forward` has them."""
-        gathered = self.attention(features + positions, places, features, shapes)
+        gathered = self.attention(features + positions, places, features, shapes, pixels)
         features = self.norm1(features + self.dropout(gathered))
         hidden = self.dropout(F.relu(self.linear1(features)))
         return self.norm2(features + self.dropout(self.linear2(hidden)))
@@ -103,8 +105,9 @@ class PixelDecoder(nn.Module):
             ]
         )
         places = torch.cat([_centres(*shape, tokens) for shape in shapes])
+        pixels = tokens.new_tensor([(1 / width, 1 / height) for height, width in shapes])
         for layer in self.layers:
-            tokens = layer(tokens, positions, places, shapes)
+            tokens = layer(tokens, positions, places, shapes, pixels)
         areas = [height * width for height, width in shapes]
         levels = [
             part.transpose(1, 2).reshape(len(part), -1, *shape)
