@@ -34,7 +34,7 @@ def predict(
     short_side: int | None = None,
     max_side: int | None = None,
     window: int | None = None,
-    precision: str = "auto",
+    precision: str = "float32",
     frames: str | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -44,8 +44,8 @@ def predict(
     if form not in _THRESHOLDS:
         raise InputError(f"--format {form}: choose one of {', '.join(_THRESHOLDS)}")
     chosen = parse_frames(frames)
+    from flowcut_training.precision import Precision
     from flowcut_training.predict import Outcome, PredictionParameters, predict_videos
-    from flowcut_training.predict.parameters import Precision
     from flowcut_training.trained import load_trained
 
     if precision not in get_args(Precision):

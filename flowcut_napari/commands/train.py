@@ -34,7 +34,8 @@ def train_model(
     On a terminal people read what is going on; elsewhere each event is one JSON object a line, as in events.jsonl.
     """
     # Whoever reads lines gets no bar, and under torchrun only the first process speaks.
-    is_first = os.environ.get("RANK", "0") == "0"
+    is_first = not (os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0").isdecimal())
+    is_first = is_first or os.environ.get("RANK", "0") == "0"
     with console.progress_bar("steps/s") as progress:
         listener = _Listener(progress if is_first else None, as_json=as_json)
         try:
@@ -89,10 +90,21 @@ class _Listener:
         if self._is_quiet:
             return
         if not self._for_people:
-            sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
-            sys.stdout.flush()
+            self._write(json.dumps(event, allow_nan=False) + "\n")
         elif text := _in_words(event):
             console.result(text)
+
+    def _write(self, line: str) -> None:
+        """Write a line; whoever read it may be gone or his disk full, which is no reason to end days of work."""
+        try:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        except OSError as error:
+            self._is_quiet = True
+            console.note(f"standard output is gone ({error.strerror or error}); events.jsonl still has every event")
+            # What is left in the buffer would fail once more at the end.
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), sys.stdout.fileno())
 
     def _advance(self, progress: Progress, event: dict[str, Any]) -> None:
         if event["event"] == "start":

@@ -91,7 +91,7 @@ def predict(
             show_default="as memory allows",
         ),
     ] = None,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or float32")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bf16 or auto (bf16 on a GPU that has it)")] = "float32",
     frames: Annotated[
         str | None,
         typer.Option(help="frames to predict on, START:STOP:STEP, blanks allowed", show_default=False),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +17,7 @@ from flowcut_napari.core.parameters import one_line
 from flowcut_training.data.parameters import DataParameters
 from flowcut_training.loss.parameters import LossParameters
 from flowcut_training.model.backbone import BackboneName
+from flowcut_training.precision import Precision
 
 CONFIGS = Path(__file__).parent / "configs"
 _FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -40,8 +42,8 @@ class ModelParameters(BaseModel):
     attention_points: int = Field(
         4, ge=1, le=16, description="points of the deformable attention, of each head and level"
     )
-    encoder_hidden: int = Field(1024, ge=1, description="hidden width in the pixel decoder")
-    decoder_hidden: int = Field(2048, ge=1, description="hidden width in the query decoder")
+    encoder_hidden: int = Field(1024, ge=1, le=16384, description="hidden width in the pixel decoder")
+    decoder_hidden: int = Field(2048, ge=1, le=16384, description="hidden width in the query decoder")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the pixel decoder's encoder (the paper's 0.3)")
 
     @model_validator(mode="after")
@@ -57,12 +59,14 @@ class OptimizerParameters(BaseModel):
 
     model_config = _FROZEN
 
-    steps: int = Field(5000, ge=1, description="optimizer steps")
-    batch: int = Field(4, ge=1, description="clips of a step, over all devices")
+    steps: int = Field(5000, ge=1, le=10**9, description="optimizer steps")
+    batch: int = Field(4, ge=1, le=10_000, description="clips of a step, over all devices")
     accumulation: int = Field(1, ge=1, description="parts that a device works on one after the other, to save memory")
-    lr: float = Field(1e-6, gt=0, description="learning rate")
-    backbone_factor: float = Field(0.1, ge=0, description="learning rate of the backbone, as a part of the others'")
-    weight_decay: float = Field(0.05, ge=0, description="weight decay; 0 for norms and embeddings in any case")
+    lr: float = Field(1e-6, gt=0, le=1000, description="learning rate")
+    backbone_factor: float = Field(
+        0.1, ge=0, le=1000, description="learning rate of the backbone, as a part of the others'"
+    )
+    weight_decay: float = Field(0.05, ge=0, le=1000, description="weight decay; 0 for norms and embeddings in any case")
     clip_norm: float = Field(0.01, gt=0, description="largest norm of the gradient of the whole model")
     warmup_steps: int = Field(10, ge=0, description="steps of warm-up")
     warmup_factor: float = Field(1.0, gt=0, le=1, description="learning rate at the start of the warm-up, as a part")
@@ -70,7 +74,7 @@ class OptimizerParameters(BaseModel):
         (), description="steps after which the learning rate is lowered"
     )
     decay: float = Field(0.1, gt=0, le=1, description="factor of the learning rate at each milestone")
-    precision: Literal["auto", "bf16", "float32"] = Field(
+    precision: Precision = Field(
         "auto", description="autocast; auto is bf16 on a GPU that has it and float32 elsewhere"
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of weights, such as 0.999; 0 is none")
@@ -190,11 +194,12 @@ def _read(source: str | Path) -> tuple[dict[str, dict[str, Any]], str]:
     path = CONFIGS / f"{source}.yaml" if str(source) in config_names() else Path(source)
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(f"--config {str(source)[:200]}: give one of {', '.join(config_names())}, or a yaml file")
+    # Not so of a pipe or a device, which has no end.
+    if not os.path.isfile(path):
+        raise InputError(f"{str(path)[:200]}: no such file")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as yaml ({' '.join(str(error).split())[:200]})") from None
     if content is None:
         content = {}
@@ -214,12 +219,29 @@ def _read(source: str | Path) -> tuple[dict[str, dict[str, Any]], str]:
 def _parse(text: str, name: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader) if text.strip() else None  # a SafeLoader
-    except (yaml.YAMLError, RecursionError):
+    except (ValueError, yaml.YAMLError, RecursionError):
         raise InputError(f"{name}={text[:80]!r}: no value that yaml knows") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 1e-6 as the number that everybody means; yaml 1.1 takes it for a text for want of a point."""
+    """Reads 1e-6 as the number that everybody means; yaml 1.1 takes it for a text for want of a point.
+
+    Refused are a name that is given twice, of which yaml takes the last, and aliases: a few lines of them can stand
+    for billions of values.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="there is an alias, *name", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
+            names.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -44,9 +44,9 @@ class About(BaseModel):
 
     schema_: str = SCHEMA
     model: ModelParameters
-    num_classes: int = 1
-    short_side: int | None = None
-    max_side: int | None = None
+    num_classes: int = Field(1, ge=1, le=100_000)
+    short_side: int | None = Field(None, ge=1)
+    max_side: int | None = Field(None, ge=1)
     step: int | None = None
     source: str | None = None
 
@@ -78,8 +78,8 @@ def read_weights(path: Path) -> Weights:
     WeightsError
         If it cannot be read, or is of no network that this package knows.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
+    if not os.path.isfile(path):
+        raise WeightsError(f"{str(path)[:400]}: no such weights file")
     tensors = read_arrays(path) if path.suffix == ".pkl" else read_tensors(path)
     tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     if any(name.startswith("query_decoder.") for name in tensors):
@@ -92,7 +92,8 @@ def read_weights(path: Path) -> Weights:
                 f"{path}: weights of another architecture than Mask2Former with a ResNet: "
                 f"{len(unknown)} unknown, first {unknown[0][:120]}"
             )
-        about = About(model=_parameters_of(renamed, path), num_classes=_num_classes(renamed), source=path.name)
+        source = os.fsencode(path.name).decode(errors="backslashreplace")
+        about = About(model=_parameters_of(renamed, path), num_classes=_num_classes(renamed, path), source=source)
         return Weights(path, "detectron2", renamed, about)
     return _resnet(path, tensors)
 
@@ -147,20 +148,35 @@ def fill(model: VideoMask2Former, weights: Weights) -> list[str]:
         notes.append(f"{weights.path.name} knows another number of classes: its classifier is left out")
         for name in other_classes:
             tensors[name] = wanted[name]
+    check_tensors(weights.path, tensors, wanted)
+    (model if weights.about is not None else model.backbone).load_state_dict(tensors)
+    return notes
+
+
+def check_tensors(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """See that tensors can take the place of others.
+
+    Raises
+    ------
+    WeightsError
+        If one is missing, left over, of another shape, of no real numbers, or not finite.
+    """
     missing = [name for name in wanted if name not in tensors]
     surplus = [name for name in tensors if name not in wanted]
     shapes = [name for name in wanted if name in tensors and tensors[name].shape != wanted[name].shape]
     for names, what in ((missing, "missing"), (surplus, "unknown"), (shapes, "of another shape")):
         if names:
             raise WeightsError(
-                f"{weights.path}: weights of another architecture than this model: {len(names)} {what}, "
-                f"first {names[0]}; give weights that fit, or change the model parameters"
+                f"{path}: weights of another architecture than this model: {len(names)} {what}, "
+                f"first {names[0][:120]}; give weights that fit, or change the model parameters"
             )
-    broken = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+    for name, value in tensors.items():
+        if wanted[name].is_floating_point() and not value.is_floating_point():
+            raise WeightsError(f"{path}: holds {str(value.dtype).removeprefix('torch.')} in {name}, no real numbers")
+    # In their new type: what float64 can hold, float32 may not.
+    broken = [name for name, value in tensors.items() if not value.to(wanted[name].dtype).isfinite().all()]
     if broken:
-        raise WeightsError(f"{weights.path}: holds NaN or infinite values, first in {broken[0]}")
-    (model if weights.about is not None else model.backbone).load_state_dict(tensors)
-    return notes
+        raise WeightsError(f"{path}: holds NaN or infinite values, first in {broken[0]}")
 
 
 @dataclass(frozen=True)
@@ -187,7 +203,7 @@ def convert(source: Path, target: Path) -> Conversion:
     """
     if target.suffix not in (".safetensors", ".pth"):
         raise InputError(f"{target}: give a .safetensors file (this package's) or a .pth file (detectron2's)")
-    if target.exists() and source.exists() and target.samefile(source):
+    if os.path.exists(target) and os.path.exists(source) and target.samefile(source):
         raise InputError(f"{target}: is the source itself; give another file with -o")
     weights = read_weights(source)
     if weights.about is None:
@@ -256,15 +272,19 @@ def _read_about(path: Path) -> About | None:
         if schema != SCHEMA:
             raise WeightsError(f"{path}: its schema is {repr(schema)[:60]}; this version reads {SCHEMA!r}")
         return About.model_validate_json(text)
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
         text = one_line(error) if isinstance(error, ValidationError) else str(error)
         raise WeightsError(f"{path}: damaged ({text[:200]})") from None
 
 
-def _num_classes(tensors: Mapping[str, Tensor]) -> int:
-    return len(tensors["query_decoder.class_embed.weight"]) - 1
+def _num_classes(tensors: Mapping[str, Tensor], path: Path) -> int:
+    name = "query_decoder.class_embed.weight"
+    # The last is no class: none.
+    if name not in tensors or tensors[name].ndim != 2 or len(tensors[name]) < 2:
+        raise WeightsError(f"{path}: weights without the classes of their model ({name} is missing or of another shape)")
+    return len(tensors[name]) - 1
 
 
 def _parameters_of(tensors: Mapping[str, Tensor], path: Path) -> ModelParameters:
@@ -273,8 +293,13 @@ def _parameters_of(tensors: Mapping[str, Tensor], path: Path) -> ModelParameters
     def layers(prefix: str) -> int:
         return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})
 
+    def shape(name: str) -> torch.Size:
+        if tensors[name].ndim != 2:
+            raise ValueError(f"{name} has {tensors[name].ndim} dimensions")
+        return tensors[name].shape
+
     try:
-        queries, width = tensors["query_decoder.query_feat.weight"].shape
+        queries, width = shape("query_decoder.query_feat.weight")
         bottleneck = "backbone.layer1.0.conv3.weight" in tensors
         backbone = (
             "resnet50" if bottleneck else "resnet34" if "backbone.layer1.2.conv1.weight" in tensors else "resnet18"
@@ -286,12 +311,14 @@ def _parameters_of(tensors: Mapping[str, Tensor], path: Path) -> ModelParameters
                 "width": width,
                 "encoder_layers": layers("pixel_decoder.layers."),
                 "decoder_layers": layers("query_decoder.layers."),
-                "encoder_hidden": len(tensors["pixel_decoder.layers.0.linear1.weight"]),
-                "decoder_hidden": len(tensors["query_decoder.layers.0.linear1.weight"]),
+                "encoder_hidden": shape("pixel_decoder.layers.0.linear1.weight")[0],
+                "decoder_hidden": shape("query_decoder.layers.0.linear1.weight")[0],
             }
         )
     except (KeyError, ValueError) as error:
-        reason = one_line(error) if isinstance(error, ValidationError) else f"{error} is missing"
+        reason = str(error) if not isinstance(error, KeyError) else f"{error} is missing"
+        if isinstance(error, ValidationError):
+            reason = one_line(error)
         raise WeightsError(
             f"{path}: weights of another architecture than Mask2Former with a ResNet ({reason[:160]})"
         ) from None

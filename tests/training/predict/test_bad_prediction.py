@@ -99,7 +99,6 @@ def test_a_model_that_gives_no_numbers_is_named(
         (("--short-side", "200", "--max-side", "100"), ("max_side", "100")),
         (("--format", "coco"), ("--format", "ytvis", "davis")),
         (("--precision", "fp16"), ("--precision", "bf16")),
-        (("--precision", "bf16"), ("bf16", "cpu")),
         (("--device", "cuda"), ("cuda", "--device cpu")),
         (("--device", "toaster"), ("toaster",)),
         (("--frames", "a"), ("--frames",)),

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from flowcut_napari.core.errors import DamagedFileError, OutputError
 from flowcut_napari.core.parameters import one_line
-from flowcut_training.weight_files import About, fill, read_weights, write_file, write_model
+from flowcut_training.weight_files import About, check_tensors, read_weights, write_file, write_model
 
 SCHEMA = "flowcut.checkpoint/1"
 MODEL, AVERAGE, OPTIMIZER, STATE = "model.safetensors", "ema.safetensors", "optimizer.pt", "state.json"
@@ -39,11 +38,11 @@ class State(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     schema_: str = SCHEMA
-    step: int
-    world: int
+    step: int = Field(ge=0)
+    world: int = Field(ge=1)
     dataset: str
-    score: float | None = None
-    broken_clips: int = 0
+    score: float | None = Field(None, allow_inf_nan=False)
+    broken_clips: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,11 @@ def list_checkpoints(run: Path) -> list[Checkpoint]:
     folder = run / "checkpoints"
     found = []
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if _FOLDER.fullmatch(entry.name) and entry.is_dir():
-            found.append(Checkpoint(entry, _read_state(entry / STATE)))
+        if (name := _FOLDER.fullmatch(entry.name)) and entry.is_dir():
+            state = _read_state(entry / STATE)
+            if state.step != int(name[1]):
+                raise DamagedFileError(f"{entry / STATE}: is that of step {state.step}; remove this checkpoint")
+            found.append(Checkpoint(entry, state))
     return sorted(found, key=lambda checkpoint: checkpoint.state.step)
 
 
@@ -145,14 +147,11 @@ def restore_checkpoint(
     WeightsError
         If weights cannot be read or are of another architecture.
     """
-    fill(model, read_weights(checkpoint.folder / MODEL))  # type: ignore[arg-type]  # it is the model that was saved
-    path = checkpoint.folder / OPTIMIZER
-    try:
-        optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        raise DamagedFileError(f"{path}: damaged, or of another model ({str(error)[:120]})") from None
+    wanted = model.state_dict()
+    model.load_state_dict(_tensors(checkpoint.folder / MODEL, wanted))
+    _restore_optimizer(checkpoint.folder / OPTIMIZER, optimizer, is_new=checkpoint.state.step == 0)
     if average is not None:
-        kept = read_weights(checkpoint.folder / AVERAGE).tensors
+        kept = _tensors(checkpoint.folder / AVERAGE, wanted)
         for name, tensor in average.items():
             tensor.copy_(kept[name])
 
@@ -168,6 +167,34 @@ def remove_unfinished(run: Path) -> None:
                 continue
         if entry.name.startswith(".step-"):
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def _tensors(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    tensors = read_weights(path).tensors
+    check_tensors(path, tensors, wanted)
+    return tensors
+
+
+def _restore_optimizer(path: Path, optimizer: torch.optim.Optimizer, *, is_new: bool) -> None:
+    """Load the moments; rates and decays are those of the configuration, which is the one that the run began with."""
+    groups = optimizer.state_dict()["param_groups"]
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state"]
+        # None of them has moments before the first step, and all have them after it.
+        if set(state) != (set() if is_new else set(range(len(weights)))):
+            raise ValueError(f"it knows {len(state)} of {len(weights)} weights")
+        for number, moments in state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                if moments[name].shape != weights[number].shape or not moments[name].isfinite().all():
+                    raise ValueError(f"{name} of weight {number} is of another shape, or not finite")
+            if not float(moments["step"]) >= 1:
+                raise ValueError(f"weight {number} is at no step")
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except Exception as error:  # noqa: BLE001  # taking a damaged one apart can raise whatever it likes
+        raise DamagedFileError(
+            f"{path}: damaged, or of another model ({' '.join(str(error).split())[:120]}); remove this checkpoint"
+        ) from None
 
 
 def _read_state(path: Path) -> State:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from flowcut_napari.core.errors import MissingPackageError, OutputError
+from flowcut_napari.core.errors import DamagedFileError, MissingPackageError, OutputError
 from flowcut_napari.core.files import write_atomically
 from flowcut_napari.core.times import utc
 
@@ -94,14 +94,18 @@ class RunLog:
         path = self._run / METRICS
         if not path.is_file():
             return
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace"))))
+        try:
+            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace"))))
+        except (OSError, csv.Error) as error:
+            raise DamagedFileError(f"{path}: cannot be read ({error}); remove it, events.jsonl has it all") from None
         kept = [row for row in rows if len(row) == len(FIGURES) and (row[0] == "step" or _step(row[0]) <= step)]
         write_atomically(path, "".join(map(_row, kept)))
 
     def _append(self, name: str, text: str, header: str = "") -> None:
         path = self._run / name
         try:
-            with path.open("a", encoding="utf-8") as stream:
+            # The name of a file may hold bytes that are no text.
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 if stream.tell() == 0:
                     stream.write(header)
                 elif not _ends_a_line(path):

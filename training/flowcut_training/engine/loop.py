@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ import torch
 import torchvision
 
 from flowcut_napari import __version__
-from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_training.config import OptimizerParameters, TrainingConfig
 from flowcut_training.data import Batch, training_batches
 from flowcut_training.engine.average import WeightAverage
@@ -41,6 +41,7 @@ from flowcut_training.engine.start import start_model
 from flowcut_training.engine.stepping import Sizes, Stepper
 from flowcut_training.engine.stopping import StopRequests
 from flowcut_training.model.video_mask2former import trained_parameters
+from flowcut_training.predict.memory import is_out_of_memory
 from flowcut_training.weight_files import About, build_model
 
 
@@ -70,8 +71,10 @@ def train(plan: TrainingPlan, listen: Callable[[dict[str, Any]], None] | None = 
             text = _in_one_line(error, plan.config)
             # The first process cannot speak for another that is about to end.
             if ranks.is_first or not isinstance(error, KnownToAllError):
-                log.event("error", reason=text, rank=ranks.rank)
-            if isinstance(error, torch.OutOfMemoryError):
+                # Where it cannot be written down, it is still raised.
+                with suppress(OutputError):
+                    log.event("error", reason=text, rank=ranks.rank)
+            if is_out_of_memory(error):
                 raise TrainingError(text) from None
             raise
 
@@ -124,6 +127,7 @@ class _Run:
             rank=ranks.rank,
             world=ranks.world,
             accumulation=config.optimizer.accumulation,
+            pin=ranks.device.type == "cuda",
         )
         self.stepper = Stepper(self.model, self.optimizer, self.average, config, ranks)
         # Only now is it a run: whatever was wrong until here leaves the folder free for another try.
@@ -146,6 +150,7 @@ class _Run:
                     float(self.requests.reason is not None), float(problem is not None), own.instances, own.class_weight
                 )
                 if failed:
+                    self._keep()
                     raise KnownToAllError(next(text for text in self.ranks.gather(problem) if text is not None))
                 if asked:
                     return self._stop()
@@ -180,10 +185,23 @@ class _Run:
                 self.log.figures(step, {**figures, "memory_gib": peak_memory_gib(self.ranks.device)})
         evaluates = self.datasets.evaluation is not None and (step % run.evaluate_every == 0 or is_last)
         if evaluates or is_last or step % run.checkpoint_every == 0:
-            if self.ranks.is_first:
-                self._save(self._evaluate() if evaluates else None)
-            self.progress.saved_at = step
-            self.ranks.wait()
+            self._keep(evaluates)
+
+    def _keep(self, evaluates: bool = False) -> None:
+        """Save where the run is, unless that is done; the first process does it, the others wait."""
+        if self.progress.saved_at == self.progress.step:
+            return
+        if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+            raise KnownToAllError(f"the weights are not finite after step {self.progress.step}; {self._last_good()}")
+        if self.ranks.is_first:
+            try:
+                score = self._evaluate() if evaluates else None
+            except Exception:
+                self._save(None)
+                raise
+            self._save(score)
+        self.progress.saved_at = self.progress.step
+        self.ranks.wait()
 
     def _evaluate(self) -> float:
         """Evaluate the model, with its averaged weights if there are any; return its AP."""
@@ -218,9 +236,8 @@ class _Run:
         """Save where the run is, and say who asked for the stop."""
         reasons = [reason for reason in self.ranks.gather(self.requests.reason) if reason is not None]
         signals = [number for number in self.ranks.gather(self.requests.signal) if number is not None]
+        self._keep()
         if self.ranks.is_first:
-            if self.progress.saved_at != self.progress.step:
-                self._save(None)
             self.log.event("stopped", step=self.progress.step, reason=reasons[0])
             self.requests.done()
         self.ranks.wait()
@@ -293,7 +310,7 @@ def _clips_of_part(optimizer: OptimizerParameters, world: int) -> int:
 
 
 def _in_one_line(error: Exception, config: TrainingConfig) -> str:
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return out_of_memory_advice(config)
     if isinstance(error, FlowCutError):
         return str(error)

@@ -24,10 +24,10 @@ def peak_memory_gib(device: torch.device) -> float | None:
 
 
 def out_of_memory_advice(config: TrainingConfig) -> str:
-    """Return a line for when a GPU has no more room: what was tried, and what to lower."""
+    """Return a line for when there is no more room: what was tried, and what to lower."""
     data, optimizer = config.data, config.optimizer
     return (
-        f"out of GPU memory with optimizer.batch={optimizer.batch} (accumulation {optimizer.accumulation}) clips of "
+        f"out of memory with optimizer.batch={optimizer.batch} (accumulation {optimizer.accumulation}) clips of "
         f"{data.frames} frames at {data.short_side}x{data.max_side}; raise optimizer.accumulation, or lower "
         "optimizer.batch, data.short_side and data.max_side, or loss.points; the last checkpoint is whole"
     )

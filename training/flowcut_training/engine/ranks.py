@@ -83,21 +83,45 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     InputError
         If there is no such device, or several processes cannot have one each.
     """
-    world, rank, local = (int(os.environ.get(name, default)) for name, default in _FROM_TORCHRUN)
+    world, rank, local = _from_torchrun()
     chosen = _device(device, world, local)
     if world == 1:
         yield Ranks(0, 1, chosen)
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+    except (ValueError, RuntimeError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"process {rank} of {world} of torchrun cannot join the others ({text})") from None
     try:
         yield Ranks(rank, world, chosen)
     finally:
         dist.destroy_process_group()
 
 
-_FROM_TORCHRUN = (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0))
+def _from_torchrun() -> tuple[int, int, int]:
+    """Return the number of processes, of this one, and of this one on its machine."""
+    numbers = []
+    for name, default, least in (("WORLD_SIZE", "1", 1), ("RANK", "0", 0), ("LOCAL_RANK", "0", 0)):
+        text = os.environ.get(name, default)
+        if not text.isdecimal() or int(text) < least:
+            raise InputError(f"the variable {name} is {text[:40]!r}; {_START_BY}")
+        numbers.append(int(text))
+    world, rank, local = numbers
+    # Without these, processes would wait for each other for hours.
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if world > 1 and not os.environ.get(name)]
+    if missing:
+        raise InputError(f"the variable WORLD_SIZE is {world}, but there is no {', '.join(missing)}; {_START_BY}")
+    if rank >= world:
+        raise InputError(f"the variable RANK is {rank}, but WORLD_SIZE {world}; {_START_BY}")
+    if world > 1 and not os.environ["MASTER_PORT"].isdecimal():
+        raise InputError(f"the variable MASTER_PORT is {os.environ['MASTER_PORT'][:40]!r}; {_START_BY}")
+    return world, rank, local
+
+
+_START_BY = "start by torchrun, which sets them all, or unset it"
 
 
 def _device(name: str, world: int, local: int) -> torch.device:

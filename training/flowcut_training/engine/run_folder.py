@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.errors import DamagedFileError, InputError
 from flowcut_napari.core.files import check_writable, lock_folder, write_atomically
 from flowcut_training.config import CHANGEABLE, TrainingConfig, changed, load_config
 from flowcut_training.engine.checkpoints import Checkpoint, list_checkpoints, remove_unfinished
@@ -30,9 +31,12 @@ def choose_config(run: Path, config: str | None, overrides: list[str], resume: b
     kept = run / CONFIG
     if not resume:
         return load_config(config or "paper", overrides)
-    if not kept.is_file():
-        raise InputError(f"{run}: there is no run to go on with; leave --resume away")
+    if not os.path.isfile(kept):
+        raise InputError(f"{str(run)[:400]}: there is no run to go on with; leave --resume away")
     before = load_config(kept)
+    # All parameters of a run stand in it; without any it would be read as the defaults.
+    if not before.model_fields_set:
+        raise DamagedFileError(f"{kept}: is empty; put the parameters of this run into it, or start another")
     after = load_config(config or kept, overrides)
     fixed = [name for name in changed(before, after) if name not in CHANGEABLE]
     if fixed:
@@ -63,7 +67,10 @@ def hold_run(run: Path, resume: bool) -> Iterator[Checkpoint | None]:
             raise InputError(f"{run}: is a folder with other files in it; give a new one with -o")
         remove_unfinished(run)
         # One that came too late for the run before it.
-        (run / STOP).unlink(missing_ok=True)
+        try:
+            (run / STOP).unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{run / STOP}: is in the way ({error.strerror or error}); remove it") from None
         checkpoints = list_checkpoints(run) if resume else []
         yield checkpoints[-1] if checkpoints else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,9 +46,12 @@ def start_model(config: TrainingConfig, given: Mapping[str, Path]) -> tuple[Vide
 def _find(init: str, given: Mapping[str, Path]) -> Path:
     if init not in TRAINING_FILES:
         path = Path(init).expanduser()
-        if not path.is_file():
+        if not os.path.isfile(path):
             names = ", ".join((SCRATCH, *TRAINING_FILES))
-            raise WeightsError(f"run.init={init[:200]}: no such weights file; give one, or {names}")
+            raise WeightsError(
+                f"run.init={init[:200]}: no such weights file; give one, such as model.safetensors of a checkpoint, "
+                f"or {names}"
+            )
         return path
     path_or_none = locate_weights(init, given)
     if path_or_none is None:

@@ -20,6 +20,7 @@ from flowcut_training.engine.ranks import Ranks
 from flowcut_training.loss import Losses, SetCriterion, Share
 from flowcut_training.loss.matcher import NotFiniteError
 from flowcut_training.model import VideoMask2Former, normalize
+from flowcut_training.precision import choose_precision
 
 _LOSSES = ("loss", "classification", "mask", "dice")
 
@@ -61,7 +62,7 @@ class Stepper:
         self._model, self._optimizer, self._average = model, optimizer, average
         self._config, self._ranks = config, ranks
         self._criterion = SetCriterion(config.loss)
-        self.precision = _precision(config.optimizer.precision, ranks.device)
+        self.precision = choose_precision(config.optimizer.precision, ranks.device)
         self._parallel: DistributedDataParallel | None = None
         if ranks.world > 1:
             devices = [ranks.device] if ranks.device.type == "cuda" else None
@@ -147,12 +148,6 @@ def _not_finite(what: str, step: int, names: Sequence[Sequence[str]]) -> KnownTo
 
 def _names(parts: Sequence[Batch]) -> list[str]:
     return [name for part in parts for name in part.names]
-
-
-def _precision(wanted: str, device: torch.device) -> str:
-    if wanted != "auto":
-        return wanted
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
 def _seed_of(seed: int, step: int, rank: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from pathlib import Path
@@ -49,7 +50,9 @@ class StopRequests:
 
     def done(self) -> None:
         """Take the file away: it was heard, and should not stop the next run at once."""
-        self._file.unlink(missing_ok=True)
+        # What cannot be taken away, such as a folder, the next run names.
+        with contextlib.suppress(OSError):
+            self._file.unlink()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal = number

@@ -22,6 +22,9 @@ _LARGEST_ID = 2**63 - 1
 # One mask a frame as the file has it, None where there is none; see `tubes.read_tube`.
 Segmentations = Sequence[Any]
 
+# Of a mask; beyond it sums are no longer whole numbers.
+_LARGEST_AREA = 2.0**53
+
 
 @dataclass(frozen=True, slots=True)
 class TrueObject:
@@ -229,7 +232,7 @@ def _add_object(
         if area is None:
             continue
         pixels = _finite(area, f"{where}: its area in frame {frame}")
-        if pixels < 0:
+        if not 0 <= pixels <= _LARGEST_AREA:
             raise InputError(f"{where}: its area in frame {frame} is {shown(area)}")
         areas.append(pixels)
     mean = mean_area(areas)

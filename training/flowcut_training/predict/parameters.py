@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.parameters import one_line
+from flowcut_training.precision import Precision
 
-Precision = Literal["auto", "bf16", "float32"]
 # Of Mask2Former's video head (METHOD 8.4); a model that states the sizes it was trained on goes before them.
 _SHORT_SIDE, _MAX_SIDE = 360, 1333
 # Linking takes a frame that two windows have in common.
@@ -34,7 +34,9 @@ class PredictionParameters(BaseModel):
     window: int | None = Field(
         None, ge=0, description="frames seen at once at most; 0 = always the whole video, none = as memory allows"
     )
-    precision: Precision = Field("auto", description="auto is bf16 on a GPU that has it and float32 elsewhere")
+    precision: Precision = Field(
+        "float32", description="float32, bf16, or auto: bf16 on a GPU that has it; scores in bf16 are coarse"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

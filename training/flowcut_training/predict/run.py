@@ -19,13 +19,14 @@ from flowcut_napari.core.times import source_date_epoch, time_stamp
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.video_job import choose_frames
 from flowcut_training.model.video_mask2former import VideoMask2Former
+from flowcut_training.precision import choose_precision
 from flowcut_training.predict.features import VideoFrames
 from flowcut_training.predict.folder import PredictionFolder, VideoSummary, prediction_folder
 from flowcut_training.predict.parameters import PredictionParameters
 from flowcut_training.predict.results import PredictionFormat, ResultVideo
 from flowcut_training.predict.sources import VideoToPredict, number_videos
 from flowcut_training.predict.tracks import VideoPrediction
-from flowcut_training.predict.video import choose_precision, predict_video
+from flowcut_training.predict.video import predict_video
 from flowcut_training.trained import TrainedModel
 
 _PACKAGES = ("numpy", "opencv-python-headless", "pillow", "torch", "torchvision")

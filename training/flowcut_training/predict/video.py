@@ -8,6 +8,7 @@ import torch
 
 from flowcut_napari.core.errors import InputError
 from flowcut_training.model.video_mask2former import VideoMask2Former
+from flowcut_training.precision import choose_precision
 from flowcut_training.predict.features import ClipFeatures, Frames, Sizes, read_chunks, to_model
 from flowcut_training.predict.instances import find_instances
 from flowcut_training.predict.memory import frames_that_fit, is_out_of_memory, release
@@ -82,20 +83,6 @@ def predict_video(
     if len(windows) == 1:
         return VideoPrediction(best)
     return VideoPrediction(best, Windows(size, overlap_of(size), len(windows), "asked" if size == asked else "memory"))
-
-
-def choose_precision(wanted: str, device: torch.device) -> str:
-    """Return ``bf16`` or ``float32``.
-
-    Raises
-    ------
-    InputError
-        If bf16 is asked for on a device that has none.
-    """
-    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if wanted == "bf16" and not has_bf16:
-        raise InputError(f"precision bf16 needs a CUDA device that has it, not {device}; give auto or float32")
-    return "bf16" if has_bf16 and wanted == "auto" else "float32" if wanted == "auto" else wanted
 
 
 def _predict(
