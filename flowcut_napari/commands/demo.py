@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from flowcut_napari.commands.masks import run_masks
 from flowcut_napari.commands.options import Settings
 from flowcut_napari.core import sample
 from flowcut_napari.core.dataset import ExportPlan, export_dataset
-from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.errors import InputError, OutputError
+from flowcut_napari.core.files import check_writable, write_atomically
 from flowcut_napari.core.masks import decode_rle, mask_iou
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.preview import dataset_sheet, save_picture, stages_sheet
@@ -33,6 +35,8 @@ _SMOKE = (
 )
 # Below this overlap a mask is of no toy: it gets a colour that none of them has.
 _SAME, _OTHER = 0.1, 7
+# In a folder in which the demo may replace what it made.
+_MARK = ".flowcut-demo"
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,21 @@ def run_demo(out: Path, *, workers: int | None = None, as_json: bool = False) ->
 
 
 def _clear(out: Path) -> None:
-    """Remove the run and the predictions of an earlier demo, and nothing else."""
-    for name, marks in (("run", {"config.yaml", "events.jsonl"}), ("prediction", {"ytvis", "davis"})):
+    """Remove the run and the predictions of an earlier demo, and nothing else; its dataset is replaced later."""
+    check_writable(out)
+    for name in ("run", "prediction", "dataset"):
         folder = out / name
-        if not folder.is_dir() or not any(folder.iterdir()):
-            continue
-        if not marks & {entry.name for entry in folder.iterdir()}:
-            raise InputError(f"{folder}: is a folder with other files in it; give another --out")
-        shutil.rmtree(folder)
+        is_free = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+        # Somebody's own run looks like one of the demo.
+        if not is_free and not (out / _MARK).is_file():
+            raise InputError(f"{folder}: is there already, and not from a demo; give another --out")
+    write_atomically(out / _MARK, "flowcut demo made run/, prediction/ and dataset/, and may replace them.\n")
+    for name in ("run", "prediction"):
+        try:
+            if (out / name).exists():
+                shutil.rmtree(out / name)
+        except OSError as error:
+            raise OutputError(f"{out / name}: cannot be removed ({error.strerror or error})") from None
 
 
 def _print_masks(figures: _MasksFigures) -> None:

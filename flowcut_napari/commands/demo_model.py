@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowcut_napari.commands import console
+from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.masks import Rle
 
 STEPS = 200
@@ -62,6 +64,11 @@ def train_and_predict(dataset: Path, address: str, truth: Path, out: Path) -> Tr
         The folder of the bundled clip, with ``instances.json`` and ``Annotations``.
     out : Path
         Gets ``run/`` and ``prediction/``.
+
+    Raises
+    ------
+    FlowCutError
+        If the training was stopped.
     """
     from flowcut_training.config import load_config
     from flowcut_training.engine.loop import train
@@ -80,7 +87,12 @@ def train_and_predict(dataset: Path, address: str, truth: Path, out: Path) -> Tr
                 losses.append(event["loss"])
                 progress.update(task, completed=event["step"])
 
-        train(TrainingPlan(dataset, run, load_config("tiny", _OVERRIDES), device="cpu"), listen)
+        outcome = train(TrainingPlan(dataset, run, load_config("tiny", _OVERRIDES), device="cpu"), listen)
+    if outcome.signal is not None:
+        # The run heard it and saved; it was meant for all of the demo.
+        signal.raise_signal(outcome.signal)
+    if outcome.end != "done":
+        raise FlowCutError(f"{run}: was stopped after step {outcome.step} by {outcome.reason}; start the demo again")
     trained = load_trained(run)
     videos, _ = find_videos_to_predict(address)
     sides = (trained.about.short_side, trained.about.max_side)

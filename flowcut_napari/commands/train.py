@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import psutil
 from rich.progress import Progress, TaskID
 
 from flowcut_napari.commands import console
@@ -34,8 +36,7 @@ def train_model(
     On a terminal people read what is going on; elsewhere each event is one JSON object a line, as in events.jsonl.
     """
     # Whoever reads lines gets no bar, and under torchrun only the first process speaks.
-    is_first = not (os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0").isdecimal())
-    is_first = is_first or os.environ.get("RANK", "0") == "0"
+    is_first = _speaks()
     with console.progress_bar("steps/s") as progress:
         listener = _Listener(progress if is_first else None, as_json=as_json)
         try:
@@ -44,13 +45,17 @@ def train_model(
             from flowcut_training.engine.run_folder import choose_config
 
             changes = [*overrides, *(["data.skip_broken=true"] if skip_broken else [])]
-            plan = TrainingPlan(dataset, run, choose_config(run, config, changes, resume), resume, device, weights)
+            chosen = choose_config(run, config, changes, resume)
+            # A stop that is asked for while this process starts is meant for it.
+            plan = TrainingPlan(dataset, run, chosen, resume, device, weights, psutil.Process().create_time())
             outcome = train(plan, listener)
-        except FlowCutError as error:
+        except Exception as error:
             # Programs that read events learn of what went wrong before there was a run, too.
-            if is_first and not listener.has_failed:
+            if isinstance(error, FlowCutError) and is_first and not listener.has_failed:
                 listener({"event": "error", "reason": str(error)})
-            raise
+            if os.environ.get("WORLD_SIZE", "1") == "1":
+                raise
+            _leave(error, is_first)
     if not is_first:
         return 128 + outcome.signal if outcome.signal else 0
     if as_json:
@@ -72,6 +77,26 @@ def train_model(
             f"{outcome.broken_clips} clip(s) could not be read and were passed over; see {run / 'events.jsonl'}"
         )
     return 128 + outcome.signal if outcome.signal else 0
+
+
+def _leave(error: Exception, is_first: bool) -> NoReturn:
+    """End one of several processes at once: leaving in peace would wait for an exchange that others wait in, too."""
+    from flowcut_training.engine.plan import KnownToAllError
+
+    if is_first or not isinstance(error, KnownToAllError):
+        known = isinstance(error, FlowCutError)
+        console.failure(str(error) if known else f"unexpected {type(error).__name__}: {error}")
+        if console.debug:
+            traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2 if isinstance(error, FlowCutError) else 1)
+
+
+def _speaks() -> bool:
+    """Whether this is the first of torchrun's processes, or a single one; half-set variables end in an error here."""
+    world, rank = (os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK"))
+    return not (world.isdecimal() and rank.isdecimal() and 0 < int(rank) < int(world))
 
 
 class _Listener:

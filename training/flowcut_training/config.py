@@ -21,9 +21,10 @@ from flowcut_training.precision import Precision
 
 CONFIGS = Path(__file__).parent / "configs"
 _FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-# What may change when a run goes on: nothing that any weight depends on but how long it is.
+# What may change when a run goes on: how long it is, how it is worked on and looked at, and where its stills lie.
 CHANGEABLE = (
-    *("optimizer.steps", "data.workers", "run.checkpoint_every", "run.keep", "run.log_every"),
+    *("optimizer.steps", "optimizer.accumulation", "data.workers", "data.skip_broken"),
+    *("data.stills", "data.stills_images", "run.checkpoint_every", "run.keep", "run.log_every"),
     *("run.evaluate", "run.evaluate_every", "run.evaluate_clips", "run.tensorboard"),
 )
 
@@ -78,6 +79,22 @@ class OptimizerParameters(BaseModel):
         "auto", description="autocast; auto is bf16 on a GPU that has it and float32 elsewhere"
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of weights, such as 0.999; 0 is none")
+
+    def clips_of_part(self, world: int) -> int:
+        """Return how many clips a process works on at once.
+
+        Raises
+        ------
+        InputError
+            If the batch cannot be shared out among so many processes.
+        """
+        pieces = world * self.accumulation
+        if self.batch % pieces:
+            raise InputError(
+                f"optimizer.batch is {self.batch}: it cannot be shared out among {world} process(es) "
+                f"with optimizer.accumulation {self.accumulation}; give a multiple of {pieces}"
+            )
+        return self.batch // pieces
 
 
 class RunParameters(BaseModel):
@@ -217,6 +234,11 @@ def _read(source: str | Path) -> tuple[dict[str, dict[str, Any]], str]:
 
 
 def _parse(text: str, name: str) -> Any:
+    section, short = name.split(".")
+    kind = type(getattr(TrainingConfig(), section)).model_fields[short].annotation
+    # A path may look like a number, or hold what means something in yaml.
+    if kind in (str, str | None) and text.strip() not in ("", "~", "null"):
+        return text
     try:
         return yaml.load(text, Loader=_Loader) if text.strip() else None  # a SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError):

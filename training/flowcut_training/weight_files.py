@@ -221,7 +221,7 @@ def convert(source: Path, target: Path) -> Conversion:
     return Conversion(weights.kind, len(tensors), weights.about.model, weights.about.num_classes)
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write bytes through to the disk.
 
     Raises
@@ -283,7 +283,9 @@ def _num_classes(tensors: Mapping[str, Tensor], path: Path) -> int:
     name = "query_decoder.class_embed.weight"
     # The last is no class: none.
     if name not in tensors or tensors[name].ndim != 2 or len(tensors[name]) < 2:
-        raise WeightsError(f"{path}: weights without the classes of their model ({name} is missing or of another shape)")
+        raise WeightsError(
+            f"{path}: weights without the classes of their model ({name} is missing or of another shape)"
+        )
     return len(tensors[name]) - 1
 
 

@@ -19,6 +19,7 @@ from flowcut_training.engine import loop, stepping
 from flowcut_training.engine.checkpoints import list_checkpoints
 from flowcut_training.engine.events import read_events
 from flowcut_training.engine.loop import train
+from flowcut_training.engine.periodic import Evaluated
 from flowcut_training.engine.plan import TrainingError
 from flowcut_training.engine.run_folder import choose_config
 from flowcut_training.trained import load_trained
@@ -285,7 +286,7 @@ def test_too_little_gpu_memory_says_what_was_tried_and_what_to_lower(dataset: Pa
 def test_the_last_few_checkpoints_and_the_best_are_kept(dataset: Path, tmp_path: Path) -> None:
     scores = iter([0.1, 0.9, 0.2, 0.3, 0.1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "evaluate_model", lambda *_: {"AP": next(scores)})
+        patch.setattr(loop, "evaluate_model", lambda *_: Evaluated({"AP": next(scores)}, 0))
         outcome = run(
             dataset,
             tmp_path / "run",
@@ -319,16 +320,76 @@ def test_what_is_left_of_a_killed_run_is_put_in_order(dataset: Path, tmp_path: P
     saved.rename(saved.with_name(f".{saved.name}.old"))
     (saved.parent / ".step-00000003.part").mkdir()
     (folder / "events.jsonl").open("a").write('{"event": "st')
-    (folder / "stop").touch()
+    touched_long_ago(folder / "stop")
+    (saved.parent / ".step-00000001.gone").mkdir()
     assert run(dataset, folder, "steps=3", resume=True).step == 3
     assert sorted(path.name for path in saved.parent.iterdir()) == ["step-00000002", "step-00000003"]
     assert [event["event"] for event in read_events(folder)].count("done") == 2
 
 
-def test_an_earlier_stop_file_does_not_stop_a_run(dataset: Path, tmp_path: Path) -> None:
+def touched_long_ago(path: Path) -> None:
+    path.touch()
+    os.utime(path, (0, 0))
+
+
+def test_an_earlier_stop_file_does_not_stop_a_run_and_one_while_it_starts_does(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "stop").touch()
+    touched_long_ago(tmp_path / "run" / "stop")
     assert run(dataset, tmp_path / "run", "steps=2").step == 2
+    started = plan(dataset, tmp_path / "other", "steps=2")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "stop").touch()
+    outcome = train(started)
+    assert (outcome.end, outcome.step) == ("stopped", 0)
+    assert run(dataset, tmp_path / "other", "steps=2", resume=True).step == 2
+
+
+def test_what_cannot_be_evaluated_is_known_before_the_first_step(own: Path, dataset: Path, tmp_path: Path) -> None:
+    annotations = own / "annotations.json"
+    document = json.loads(annotations.read_text())
+    for item in document["annotations"]:
+        item.pop("areas")
+    annotations.write_text(json.dumps(document))
+    refused("no areas", dataset, tmp_path / "run", f"evaluate={own}")
+    annotations.write_text(json.dumps({**document, "annotations": []}))
+    refused("has an object", dataset, tmp_path / "run", f"evaluate={own}")
+    (tmp_path / "third").mkdir()
+    other = write_clips(tmp_path / "third", count=3)
+    sorted((other / "frames").rglob("*.jpg"))[0].unlink()
+    refused("no such frame", dataset, tmp_path / "run", f"evaluate={other}")
+
+
+def test_an_evaluation_that_fails_costs_no_step(own: Path, dataset: Path, tmp_path: Path) -> None:
+    frame = sorted((own / "frames").rglob("*.jpg"))[0]
+
+    def spoil(event: dict) -> None:
+        if event["event"] == "start":
+            frame.write_bytes(b"spoiled")
+
+    options = ("steps=4", "evaluate_every=2", f"evaluate={own}")
+    outcome = run(dataset, tmp_path / "run", *options, listen=spoil)
+    assert (outcome.end, outcome.best) == ("done", None)
+    failed = [event for event in read_events(tmp_path / "run") if event["event"] == "evaluation_failed"]
+    assert [event["step"] for event in failed] == [2, 4] and frame.name in failed[0]["reason"]
+
+
+def test_scores_of_another_evaluation_are_not_compared(dataset: Path, tmp_path: Path) -> None:
+    scores = iter([0.9, 0.2, 0.3])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "evaluate_model", lambda *_: Evaluated({"AP": next(scores)}, 0))
+        often = ["evaluate_every=1", f"evaluate={dataset}"]
+        run(dataset, tmp_path / "run", "steps=1", "evaluate_clips=1", *often)
+        outcome = run(dataset, tmp_path / "run", "steps=3", "evaluate_clips=2", *often, resume=True)
+    assert (outcome.best, outcome.score) == (outcome.checkpoint, 0.3)
+
+
+def test_a_run_that_met_a_broken_clip_goes_on_without_it(own: Path, tmp_path: Path) -> None:
+    victims = sorted((own / "frames").rglob("*.jpg"))
+    run(own, tmp_path / "run", "steps=2")
+    victims[0].unlink()
+    refused(victims[0].name, own, tmp_path / "run", "steps=9", resume=True)
+    outcome = run(own, tmp_path / "run", "steps=9", "skip_broken=true", "accumulation=2", resume=True)
+    assert outcome.end == "done" and outcome.broken_clips > 0
 
 
 def test_a_weights_file_that_is_not_finite_is_refused(dataset: Path, tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ class WeightAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Take the weights of a step in."""
-        for name, weight in self._model.named_parameters():
-            self.weights[name].lerp_(weight, 1 - self._decay)
+        weights = [weight.detach() for weight in self._model.parameters()]
+        torch._foreach_lerp_(list(self.weights.values()), weights, 1 - self._decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from flowcut_napari.core.errors import DamagedFileError, OutputError
+from flowcut_napari.core.files import write_atomically
 from flowcut_napari.core.parameters import one_line
 from flowcut_training.weight_files import About, check_tensors, read_weights, write_file, write_model
 
@@ -32,7 +33,8 @@ _FOLDER = re.compile(r"step-(\d{8,})")
 class State(BaseModel):
     """What a run knows besides weights: where it is, and what is counted.
 
-    `step` steps are done. `score` is the AP of the evaluation at this step; None where there was none.
+    `step` steps are done, by `world` processes on `device`. `score` is the AP of the evaluation at this step, None
+    where there was none, and `evaluation` tells on what: only scores of the same can be compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -41,7 +43,10 @@ class State(BaseModel):
     step: int = Field(ge=0)
     world: int = Field(ge=1)
     dataset: str
+    device: str = "cpu"
+    precision: str = "float32"
     score: float | None = Field(None, allow_inf_nan=False)
+    evaluation: str | None = None
     broken_clips: int = Field(0, ge=0)
 
 
@@ -71,7 +76,12 @@ def list_checkpoints(run: Path) -> list[Checkpoint]:
     found = []
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
         if (name := _FOLDER.fullmatch(entry.name)) and entry.is_dir():
-            state = _read_state(entry / STATE)
+            try:
+                state = _read_state(entry / STATE)
+            except DamagedFileError:
+                if not entry.is_dir():  # another process has just removed it
+                    continue
+                raise
             if state.step != int(name[1]):
                 raise DamagedFileError(f"{entry / STATE}: is that of step {state.step}; remove this checkpoint")
             found.append(Checkpoint(entry, state))
@@ -79,8 +89,9 @@ def list_checkpoints(run: Path) -> list[Checkpoint]:
 
 
 def best_checkpoint(checkpoints: list[Checkpoint]) -> Checkpoint | None:
-    """Return the one with the highest score, the latest of equals; None where none was evaluated."""
+    """Return the one with the highest score on what the latest was evaluated on, the latest of equals; or None."""
     scored = [checkpoint for checkpoint in checkpoints if checkpoint.state.score is not None]
+    scored = [checkpoint for checkpoint in scored if checkpoint.state.evaluation == scored[-1].state.evaluation]
     return max(scored, key=lambda checkpoint: (checkpoint.state.score or 0.0, checkpoint.state.step), default=None)
 
 
@@ -92,9 +103,8 @@ def save_checkpoint(
     about: About,
     *,
     average: Mapping[str, Tensor] | None = None,
-    keep: int,
 ) -> Checkpoint:
-    """Write a checkpoint, and then remove the oldest but `keep` and the best.
+    """Write a checkpoint.
 
     Raises
     ------
@@ -112,8 +122,9 @@ def save_checkpoint(
             write_model(part / AVERAGE, {**model.state_dict(), **average}, about)
         stream = io.BytesIO()
         torch.save(optimizer.state_dict(), stream)
-        write_file(part / OPTIMIZER, stream.getvalue())
+        write_file(part / OPTIMIZER, stream.getbuffer())
         write_file(part / STATE, state.model_dump_json(indent=1).encode())
+        _sync(part)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
@@ -127,12 +138,32 @@ def save_checkpoint(
         full = error.errno == errno.ENOSPC or "space" in str(error).lower()
         advice = "; make room and go on with --resume" if full else ""
         raise OutputError(f"{_brief(error, folder)}; earlier checkpoints are whole{advice}") from None
+    return Checkpoint(folder, state)
+
+
+def set_score(checkpoint: Checkpoint, score: float, evaluation: str) -> None:
+    """Add to a checkpoint what its evaluation found.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the checkpoint stays as it was.
+    """
+    state = checkpoint.state.model_copy(update={"score": score, "evaluation": evaluation})
+    write_atomically(checkpoint.folder / STATE, state.model_dump_json(indent=1))
+
+
+def remove_surplus(run: Path, keep: int) -> None:
+    """Remove all checkpoints but the last `keep` and the best."""
     checkpoints = list_checkpoints(run)
     best = best_checkpoint(checkpoints)
     for checkpoint in checkpoints[:-keep]:
         if checkpoint != best:
-            shutil.rmtree(checkpoint.folder, ignore_errors=True)
-    return Checkpoint(folder, state)
+            # Out of sight first: what is half removed must not look like a checkpoint.
+            gone = checkpoint.folder.with_name(f".{checkpoint.folder.name}.gone")
+            with contextlib.suppress(OSError):
+                checkpoint.folder.rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
 
 
 def restore_checkpoint(

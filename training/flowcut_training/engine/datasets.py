@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.weights import sha256_of
 from flowcut_training.config import TrainingConfig
 from flowcut_training.data import ClipSource, WholeClips, open_clips, open_stills, whole_clips
 from flowcut_training.engine.ranks import Ranks
 from flowcut_training.engine.run_folder import CLIPS_INDEX, EVALUATION_INDEX, STILLS_INDEX
+from flowcut_training.evaluation import evaluate_ytvis
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Clips that a model is evaluated on now and then; scores compare where `identity` is the same."""
+
+    clips: WholeClips
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,7 @@ class Datasets:
 
     clips: ClipSource
     stills: ClipSource | None
-    evaluation: WholeClips | None
+    evaluation: Evaluation | None
     identity: str
 
 
@@ -34,22 +45,41 @@ def open_datasets(dataset: Path, run: Path, config: TrainingConfig, ranks: Ranks
     InputError
         If one of them is missing or not as it should be.
     """
-    if not ranks.is_first:
-        ranks.wait()
-    data, evaluate = config.data, config.run.evaluate
+    # The first reads what is new through and leaves an index to the others.
+    identity = ranks.first_does(lambda: _identity(*_open(dataset, run, config)))
+    clips, stills = _open(dataset, run, config)
+    evaluation = ranks.first_does(lambda: _evaluation(run, config))
+    return Datasets(clips, stills, evaluation, identity)
+
+
+def _open(dataset: Path, run: Path, config: TrainingConfig) -> tuple[ClipSource, ClipSource | None]:
+    data = config.data
     clips = open_clips(dataset, run / CLIPS_INDEX)
-    stills = None
-    if data.stills is not None:
-        images = Path(data.stills_images) if data.stills_images else None
-        stills = open_stills(Path(data.stills), images, run / STILLS_INDEX)
-    evaluation = None
-    if evaluate is not None and ranks.is_first:
-        evaluation = whole_clips(open_clips(Path(evaluate), run / EVALUATION_INDEX), config.run.evaluate_clips)
-    if ranks.is_first:
-        ranks.wait()
-    identity = _identity(clips, stills) if ranks.is_first else ""
-    # The others only need to know that there is an evaluation to wait for.
-    return Datasets(clips, stills, *ranks.broadcast((evaluation, identity)))
+    if data.stills is None:
+        return clips, None
+    images = Path(data.stills_images) if data.stills_images else None
+    return clips, open_stills(Path(data.stills), images, run / STILLS_INDEX)
+
+
+def _evaluation(run: Path, config: TrainingConfig) -> Evaluation | None:
+    """Open what is evaluated on, and see now that it can be: not when hours of work wait for their checkpoint."""
+    if config.run.evaluate is None:
+        return None
+    source = open_clips(Path(config.run.evaluate), run / EVALUATION_INDEX)
+    clips = whole_clips(source, config.run.evaluate_clips)
+    truth = clips.ground_truth()
+    perfect = [
+        {"video_id": item["video_id"], "category_id": 1, "score": 1.0, "segmentations": item["segmentations"]}
+        for item in truth["annotations"]
+    ]
+    if evaluate_ytvis(truth, perfect).stats["AP"] < 0:
+        raise InputError(f"{source.path}: none of its {len(clips)} clips that are evaluated has an object")
+    for number in clips.numbers:
+        for file in source.clip_record(number).files:
+            if not os.path.isfile(source.root / file):
+                raise InputError(f"{source.describe(number)}: {source.root / file}: no such frame")
+    numbers = ",".join(map(str, clips.numbers))
+    return Evaluation(clips, hashlib.sha256(f"{sha256_of(source.path)}:{numbers}".encode()).hexdigest())
 
 
 def _identity(clips: ClipSource, stills: ClipSource | None) -> str:

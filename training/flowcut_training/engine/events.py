@@ -48,8 +48,8 @@ class RunLog:
         self._run, self._listen = run, listen
         self._board: _Writer | None = None
 
-    def open_tensorboard(self) -> None:
-        """Write TensorBoard's files as well.
+    def open_tensorboard(self, step: int) -> None:
+        """Write TensorBoard's files as well, in place of what an earlier start said of later steps.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise MissingPackageError("run.tensorboard needs TensorBoard: pip install tensorboard") from None
-        self._board = SummaryWriter(str(self._run / "tensorboard"))  # type: ignore[no-untyped-call, unused-ignore]
+        self._board = SummaryWriter(str(self._run / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call, unused-ignore]
 
     def event(self, kind: str, **fields: Any) -> None:
         """Add an event."""

@@ -18,7 +18,6 @@ import torchvision
 
 from flowcut_napari import __version__
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
-from flowcut_training.config import OptimizerParameters, TrainingConfig
 from flowcut_training.data import Batch, training_batches
 from flowcut_training.engine.average import WeightAverage
 from flowcut_training.engine.checkpoints import (
@@ -26,12 +25,15 @@ from flowcut_training.engine.checkpoints import (
     State,
     best_checkpoint,
     list_checkpoints,
+    remove_surplus,
     restore_checkpoint,
     save_checkpoint,
+    set_score,
 )
 from flowcut_training.engine.datasets import open_datasets
 from flowcut_training.engine.events import RunLog
-from flowcut_training.engine.memory import out_of_memory_advice, peak_memory_gib
+from flowcut_training.engine.failures import in_one_line, shortage
+from flowcut_training.engine.memory import peak_memory_gib
 from flowcut_training.engine.optimizer import make_optimizer
 from flowcut_training.engine.periodic import evaluate_model
 from flowcut_training.engine.plan import KnownToAllError, Outcome, TrainingError, TrainingPlan
@@ -41,7 +43,7 @@ from flowcut_training.engine.start import start_model
 from flowcut_training.engine.stepping import Sizes, Stepper
 from flowcut_training.engine.stopping import StopRequests
 from flowcut_training.model.video_mask2former import trained_parameters
-from flowcut_training.predict.memory import is_out_of_memory
+from flowcut_training.predict import PredictionParameters
 from flowcut_training.weight_files import About, build_model
 
 
@@ -61,21 +63,21 @@ def train(plan: TrainingPlan, listen: Callable[[dict[str, Any]], None] | None = 
     """
     with join_ranks(plan.device) as ranks, ExitStack() as stack:
         # The folder is looked at by one process, before any other may write into it.
-        checkpoint = stack.enter_context(hold_run(plan.run, plan.resume)) if ranks.is_first else None
-        checkpoint = ranks.broadcast(checkpoint)
+        hold = hold_run(plan.run, plan.resume, plan.asked_at)
+        checkpoint = ranks.first_does(lambda: stack.enter_context(hold))
         log = RunLog(plan.run, listen if ranks.is_first else None)
         requests = stack.enter_context(StopRequests(plan.run))
         try:
             return _Run(plan, ranks, log, requests, checkpoint).go()
         except Exception as error:
-            text = _in_one_line(error, plan.config)
-            # The first process cannot speak for another that is about to end.
-            if ranks.is_first or not isinstance(error, KnownToAllError):
+            short = shortage(error, plan.config)
+            text = short or in_one_line(error)
+            if ranks.is_first or _is_own(error):
                 # Where it cannot be written down, it is still raised.
                 with suppress(OutputError):
                     log.event("error", reason=text, rank=ranks.rank)
-            if is_out_of_memory(error):
-                raise TrainingError(text) from None
+            if short:
+                raise TrainingError(short) from None
             raise
 
 
@@ -97,8 +99,6 @@ class _Run:
     ) -> None:
         config = plan.config
         self.plan, self.config, self.ranks, self.log, self.requests = plan, config, ranks, log, requests
-        if config.run.tensorboard and ranks.is_first:
-            log.open_tensorboard()
         self.datasets = open_datasets(plan.dataset, plan.run, config, ranks)
         if checkpoint is not None and checkpoint.state.dataset != self.datasets.identity:
             raise InputError(f"{plan.dataset}: is not the dataset that this run began with; give that one")
@@ -109,7 +109,7 @@ class _Run:
         else:
             state = checkpoint.state
             model = build_model(config.model)
-            notes = [f"going on from {checkpoint.folder.name}, which {state.world} process(es) wrote"]
+            notes = []
             self.progress = _Progress(state.step, state.broken_clips, saved_at=state.step)
         self.model = model.to(ranks.device).train()
         self.optimizer = make_optimizer(self.model, config.optimizer)
@@ -121,7 +121,7 @@ class _Run:
             self.datasets.stills,
             config.data,
             seed=config.run.seed,
-            batch=_clips_of_part(config.optimizer, ranks.world),
+            batch=config.optimizer.clips_of_part(ranks.world),
             start=min(self.progress.step, config.optimizer.steps),
             steps=config.optimizer.steps,
             rank=ranks.rank,
@@ -131,10 +131,7 @@ class _Run:
         )
         self.stepper = Stepper(self.model, self.optimizer, self.average, config, ranks)
         # Only now is it a run: whatever was wrong until here leaves the folder free for another try.
-        if ranks.is_first:
-            keep_config(plan.run, config)
-            log.rewind(self.progress.step)
-            self._say_start(checkpoint, notes)
+        ranks.first_does(lambda: self._begin(checkpoint, notes))
 
     def go(self) -> Outcome:
         """Train to the last step, or until somebody asks to stop."""
@@ -145,21 +142,25 @@ class _Run:
                 parts, problem = self._draw()
                 waited = time.monotonic() - before
                 # One exchange tells every process whether to stop, whether all have clips, and what the batch holds.
-                own = self.stepper.sizes(parts)
-                asked, failed, *whole = self.ranks.total(
-                    float(self.requests.reason is not None), float(problem is not None), own.instances, own.class_weight
+                own, reason = self.stepper.sizes(parts), self.requests.reason
+                broken = [text for part in parts for text in part.broken]
+                asked, failed, broken_clips, *whole = self.ranks.total(
+                    float(reason is not None), float(problem is not None), len(broken), own.instances, own.class_weight
                 )
                 if failed:
-                    self._keep()
+                    if self.progress.step:
+                        self._keep()
                     raise KnownToAllError(next(text for text in self.ranks.gather(problem) if text is not None))
                 if asked:
-                    return self._stop()
+                    return self._stop(reason)
+                if broken_clips:
+                    self._count_broken(broken)
                 try:
                     figures = self.stepper.take(self.progress.step, parts, Sizes(*whole))
                 except KnownToAllError as error:
                     raise KnownToAllError(f"{error}; {self._last_good()}") from None
                 seconds = time.monotonic() - before
-                self._after_step(parts, {**figures, "seconds": seconds, "data_wait": waited / seconds})
+                self._after_step({**figures, "seconds": seconds, "data_wait": waited / seconds})
         return self._end(time.monotonic() - began)
 
     def _draw(self) -> tuple[list[Batch], str | None]:
@@ -169,78 +170,93 @@ class _Run:
         except FlowCutError as error:
             return [], str(error)
 
-    def _after_step(self, parts: list[Batch], figures: dict[str, float]) -> None:
-        """Log, evaluate and save where it is time to."""
+    def _count_broken(self, own: list[str]) -> None:
+        """Count clips that were passed over for the step that is about to be taken."""
+        texts = [text for of_rank in self.ranks.gather(own) for text in of_rank]
+        self.progress.broken_clips += len(texts)
+        if self.ranks.is_first:
+            for text in texts:
+                self.log.event("broken_clip", step=self.progress.step + 1, reason=text)
+
+    def _after_step(self, figures: dict[str, float]) -> None:
+        """Log, save and evaluate where it is time to."""
         self.progress.step += 1
         self.progress.loss = figures["loss"]
         run, step = self.config.run, self.progress.step
         is_last = step == self.config.optimizer.steps
-        broken = [text for part in parts for text in part.broken]
-        broken = [text for of_rank in self.ranks.gather(broken) for text in of_rank]
-        self.progress.broken_clips += len(broken)
-        if self.ranks.is_first:
-            for text in broken:
-                self.log.event("broken_clip", step=step, reason=text)
-            if step % run.log_every == 0 or is_last or step == 1:
-                self.log.figures(step, {**figures, "memory_gib": peak_memory_gib(self.ranks.device)})
+        if self.ranks.is_first and (step % run.log_every == 0 or is_last or step == 1):
+            self.log.figures(step, {**figures, "memory_gib": peak_memory_gib(self.ranks.device)})
         evaluates = self.datasets.evaluation is not None and (step % run.evaluate_every == 0 or is_last)
         if evaluates or is_last or step % run.checkpoint_every == 0:
-            self._keep(evaluates)
+            checkpoint = self._keep()
+            if evaluates:
+                self._evaluate(checkpoint)
+            if self.ranks.is_first:
+                remove_surplus(self.plan.run, run.keep)
 
-    def _keep(self, evaluates: bool = False) -> None:
+    def _keep(self) -> Checkpoint | None:
         """Save where the run is, unless that is done; the first process does it, the others wait."""
         if self.progress.saved_at == self.progress.step:
-            return
+            return None
         if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
             raise KnownToAllError(f"the weights are not finite after step {self.progress.step}; {self._last_good()}")
-        if self.ranks.is_first:
-            try:
-                score = self._evaluate() if evaluates else None
-            except Exception:
-                self._save(None)
-                raise
-            self._save(score)
+        checkpoint = self.ranks.first_does(self._save)
         self.progress.saved_at = self.progress.step
-        self.ranks.wait()
+        return checkpoint
 
-    def _evaluate(self) -> float:
-        """Evaluate the model, with its averaged weights if there are any; return its AP."""
-        clips, data, step = self.datasets.evaluation, self.config.data, self.progress.step
-        assert clips is not None
-        began = time.monotonic()
-        with self.average.in_place() if self.average else nullcontext():
-            stats = evaluate_model(self.model, clips, self.ranks.device, data.short_side, data.max_side)
-        self.log.event("evaluation", step=step, clips=len(clips), seconds=time.monotonic() - began, stats=stats)
-        self.log.scalars("evaluation", stats, step)
-        return stats["AP"]
-
-    def _save(self, score: float | None) -> None:
+    def _save(self) -> Checkpoint:
         """Write a checkpoint."""
         data, progress = self.config.data, self.progress
         state = State(
             step=progress.step,
             world=self.ranks.world,
+            device=self.ranks.device.type,
+            precision=self.stepper.precision,
             dataset=self.datasets.identity,
-            score=score,
             broken_clips=progress.broken_clips,
         )
         about = About(model=self.config.model, short_side=data.short_side, max_side=data.max_side)
-        keep = self.config.run.keep
-        saved = save_checkpoint(
-            self.plan.run, state, self.model, self.optimizer, about, average=self._averaged, keep=keep
-        )
-        where = str(saved.folder.relative_to(self.plan.run))
-        self.log.event("checkpoint", step=progress.step, path=where, score=score)
+        saved = save_checkpoint(self.plan.run, state, self.model, self.optimizer, about, average=self._averaged)
+        self.log.event("checkpoint", step=progress.step, path=str(saved.folder.relative_to(self.plan.run)))
+        return saved
 
-    def _stop(self) -> Outcome:
+    def _evaluate(self, checkpoint: Checkpoint | None) -> None:
+        """Evaluate the model, with its averaged weights if there are any, and add the score to its checkpoint.
+
+        What cannot be evaluated does not end the training, which needs no evaluation.
+        """
+        evaluation, data, step = self.datasets.evaluation, self.config.data, self.progress.step
+        assert evaluation is not None
+        # Room for whole videos.
+        self.optimizer.zero_grad(set_to_none=True)
+        parameters = PredictionParameters(short_side=data.short_side, max_side=data.max_side)
+        began = time.monotonic()
+        try:
+            with self.average.in_place() if self.average else nullcontext():
+                found = evaluate_model(
+                    self.model, evaluation.clips, self.ranks, parameters, lambda: self.requests.reason is not None
+                )
+        except FlowCutError as error:
+            if self.ranks.is_first:
+                self.log.event("evaluation_failed", step=step, reason=str(error))
+            return
+        if found is None or checkpoint is None:
+            return
+        seconds, clips = time.monotonic() - began, len(evaluation.clips)
+        self.log.event(
+            "evaluation", step=step, clips=clips, windowed=found.windowed, seconds=seconds, stats=found.stats
+        )
+        self.log.scalars("evaluation", found.stats, step)
+        set_score(checkpoint, found.stats["AP"], evaluation.identity)
+
+    def _stop(self, reason: str | None) -> Outcome:
         """Save where the run is, and say who asked for the stop."""
-        reasons = [reason for reason in self.ranks.gather(self.requests.reason) if reason is not None]
+        reasons = [text for text in self.ranks.gather(reason) if text is not None]
         signals = [number for number in self.ranks.gather(self.requests.signal) if number is not None]
         self._keep()
         if self.ranks.is_first:
             self.log.event("stopped", step=self.progress.step, reason=reasons[0])
             self.requests.done()
-        self.ranks.wait()
         return self._outcome("stopped", reasons[0], signals[0] if signals else None)
 
     def _end(self, seconds: float) -> Outcome:
@@ -251,7 +267,7 @@ class _Run:
         return outcome
 
     def _outcome(self, end: Literal["done", "stopped"], reason: str | None, number: int | None) -> Outcome:
-        checkpoints = list_checkpoints(self.plan.run)
+        checkpoints = self.ranks.first_does(lambda: list_checkpoints(self.plan.run))
         best = best_checkpoint(checkpoints)
         return Outcome(
             end,
@@ -274,7 +290,12 @@ class _Run:
         kept = "there is no checkpoint yet" if saved is None else f"the last good checkpoint is that of step {saved}"
         return f"{kept}; lower optimizer.lr, or look at these clips"
 
-    def _say_start(self, checkpoint: Checkpoint | None, notes: list[str]) -> None:
+    def _begin(self, checkpoint: Checkpoint | None, notes: list[str]) -> None:
+        """Make the folder a run's, and say what begins."""
+        keep_config(self.plan.run, self.config)
+        self.log.rewind(self.progress.step)
+        if self.config.run.tensorboard:
+            self.log.open_tensorboard(self.progress.step)
         device, stills = self.ranks.device, self.datasets.stills
         self.log.event(
             "start",
@@ -297,21 +318,16 @@ class _Run:
         )
         for text in notes:
             self.log.note(text)
+        if checkpoint is None:
+            return
+        before = checkpoint.state
+        how = (before.world, before.device, before.precision)
+        made = f"{before.world} process(es) on {before.device} in {before.precision}"
+        self.log.note(f"going on from {checkpoint.folder.name}, made by {made}")
+        if how != (self.ranks.world, device.type, self.stepper.precision):
+            self.log.note("that is not how it is trained now: the run is no longer the same to the bit")
 
 
-def _clips_of_part(optimizer: OptimizerParameters, world: int) -> int:
-    pieces = world * optimizer.accumulation
-    if optimizer.batch % pieces:
-        raise InputError(
-            f"optimizer.batch is {optimizer.batch}: it cannot be shared out among {world} process(es) "
-            f"with optimizer.accumulation {optimizer.accumulation}; give a multiple of {pieces}"
-        )
-    return optimizer.batch // pieces
-
-
-def _in_one_line(error: Exception, config: TrainingConfig) -> str:
-    if is_out_of_memory(error):
-        return out_of_memory_advice(config)
-    if isinstance(error, FlowCutError):
-        return str(error)
-    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:400]}"
+def _is_own(error: Exception) -> bool:
+    """Whether another process than the first should write an error down: none that all know, and no lost partner."""
+    return isinstance(error, (FlowCutError, torch.OutOfMemoryError)) and not isinstance(error, KnownToAllError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ class TrainingPlan:
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     weights : mapping of str to path
         Files for names that ``run.init`` may have.
+    asked_at : float
+        When, in seconds since the epoch: a stop file that is older is not meant for this run.
     """
 
     dataset: Path
@@ -36,6 +39,7 @@ class TrainingPlan:
     resume: bool = False
     device: str = "auto"
     weights: Mapping[str, Path] = field(default_factory=dict)
+    asked_at: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,9 +13,10 @@ import torch
 import torch.distributed as dist
 
 from flowcut_napari.core.errors import InputError
+from flowcut_training.engine.plan import KnownToAllError
 
 _Value = TypeVar("_Value")
-# Longer than any evaluation or checkpoint that the others wait for.
+# For the slowest of all to evaluate its clips, and for the first to write a checkpoint.
 _PATIENCE = timedelta(hours=2)
 
 
@@ -43,7 +44,8 @@ class Ranks:
         """Return the sums of numbers over all processes."""
         if self.world == 1:
             return list(numbers)
-        values = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        # On the CPU, over gloo: a GPU would have to be waited for.
+        values = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(values)
         return values.tolist()
 
@@ -63,10 +65,29 @@ class Ranks:
         dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        if self.world > 1:
-            dist.barrier()
+    def first_does(self, work: Callable[[], _Value]) -> _Value:
+        """Let the first process do something, and return its result in all of them.
+
+        Raises
+        ------
+        KnownToAllError
+            In the others, with the text of what the first one raised: none waits for one that is about to end.
+        """
+        if self.world == 1:
+            return work()
+        result: tuple[_Value | None, str | None] = (None, None)
+        problem: Exception | None = None
+        if self.is_first:
+            try:
+                result = (work(), None)
+            except Exception as error:  # noqa: BLE001  # raised below, when the others know
+                problem, result = error, (None, str(error) or type(error).__name__)
+        value, text = self.broadcast(result)
+        if problem is not None:
+            raise problem
+        if text is not None:
+            raise KnownToAllError(text)
+        return value  # type: ignore[return-value]  # that of the first process
 
 
 @contextmanager
@@ -85,20 +106,20 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     """
     world, rank, local = _from_torchrun()
     chosen = _device(device, world, local)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     if world == 1:
         yield Ranks(0, 1, chosen)
         return
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
     try:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+        # Gradients go over nccl, all else is a few numbers and texts.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     except (ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
         raise InputError(f"process {rank} of {world} of torchrun cannot join the others ({text})") from None
-    try:
-        yield Ranks(rank, world, chosen)
-    finally:
-        dist.destroy_process_group()
+    yield Ranks(rank, world, chosen)
+    # Not where something was raised: the others may be in an exchange, and leaving would wait for its end.
+    dist.destroy_process_group()
 
 
 def _from_torchrun() -> tuple[int, int, int]:

@@ -15,9 +15,11 @@ from flowcut_training.engine.events import EVENTS, LOG
 from flowcut_training.engine.stopping import STOP
 
 CONFIG, LOCK = "config.yaml", ".lock"
-CLIPS_INDEX, STILLS_INDEX, EVALUATION_INDEX = "clips.npz", "stills.npz", "evaluation.npz"
+CLIPS_INDEX, STILLS_INDEX, EVALUATION_INDEX = _INDEXES = ("clips.npz", "stills.npz", "evaluation.npz")
+# Seconds by which the clock of a file system may be behind.
+_SLACK = 1.0
 # What a start that failed leaves behind, and the next may find.
-_HARMLESS = {EVENTS, LOG, LOCK, STOP, CLIPS_INDEX, STILLS_INDEX, EVALUATION_INDEX}
+_HARMLESS = {EVENTS, LOG, LOCK, STOP, *_INDEXES}
 
 
 def choose_config(run: Path, config: str | None, overrides: list[str], resume: bool) -> TrainingConfig:
@@ -38,6 +40,8 @@ def choose_config(run: Path, config: str | None, overrides: list[str], resume: b
     if not before.model_fields_set:
         raise DamagedFileError(f"{kept}: is empty; put the parameters of this run into it, or start another")
     after = load_config(config or kept, overrides)
+    if not list_checkpoints(run):  # there is nothing yet that a change could spoil
+        return after
     fixed = [name for name in changed(before, after) if name not in CHANGEABLE]
     if fixed:
         raise InputError(
@@ -48,8 +52,10 @@ def choose_config(run: Path, config: str | None, overrides: list[str], resume: b
 
 
 @contextmanager
-def hold_run(run: Path, resume: bool) -> Iterator[Checkpoint | None]:
+def hold_run(run: Path, resume: bool, asked_at: float) -> Iterator[Checkpoint | None]:
     """Hold a run's folder while it trains; give the checkpoint to go on from, or None.
+
+    A stop file from before `asked_at` (seconds since the epoch) was meant for an earlier run and is taken away.
 
     Raises
     ------
@@ -63,16 +69,21 @@ def hold_run(run: Path, resume: bool) -> Iterator[Checkpoint | None]:
         there = {entry.name for entry in run.iterdir()}
         if not resume and CONFIG in there:
             raise InputError(f"{run}: holds a run already; go on with it by --resume, or give another -o")
-        if not resume and there - _HARMLESS:
+        if not resume and {name for name in there if not _is_half_written(name)} - _HARMLESS:
             raise InputError(f"{run}: is a folder with other files in it; give a new one with -o")
         remove_unfinished(run)
-        # One that came too late for the run before it.
         try:
-            (run / STOP).unlink(missing_ok=True)
+            if STOP in there and (run / STOP).lstat().st_mtime < asked_at - _SLACK:
+                (run / STOP).unlink()
         except OSError as error:
             raise InputError(f"{run / STOP}: is in the way ({error.strerror or error}); remove it") from None
         checkpoints = list_checkpoints(run) if resume else []
         yield checkpoints[-1] if checkpoints else None
+
+
+def _is_half_written(name: str) -> bool:
+    """Whether a file is an index that a killed start was writing."""
+    return name.endswith(".part") and name.startswith(tuple(f".{index}." for index in _INDEXES))
 
 
 def keep_config(run: Path, config: TrainingConfig) -> None:
