@@ -72,6 +72,8 @@ def hold_run(run: Path, resume: bool, asked_at: float) -> Iterator[Checkpoint | 
         if not resume and {name for name in there if not _is_half_written(name)} - _HARMLESS:
             raise InputError(f"{run}: is a folder with other files in it; give a new one with -o")
         remove_unfinished(run)
+        if (run / STOP).is_dir():
+            raise InputError(f"{run / STOP}: is a folder, where a stop file would be; remove it")
         try:
             if STOP in there and (run / STOP).lstat().st_mtime < asked_at - _SLACK:
                 (run / STOP).unlink()
