@@ -25,7 +25,9 @@ from flowcut_napari.core.workers import default_workers
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "benchmarks"))
+sys.path.insert(0, str(HERE))
 from large_store import measure_curation  # noqa: E402
+from small_training import learning_section  # noqa: E402
 
 ALPHAS = (1.0, 0.7, 0.5, 0.3, 0.0)
 TUNED_ON = ("camel", "libby", "bmx-trees", "soapbox")
@@ -37,7 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--step", type=int, default=1, help="use every STEP-th frame of each sequence")
     parser.add_argument(
-        "--only", choices=("masks", "curation", "training", "speed"), help="measure one part, leave the others"
+        "--only",
+        choices=("masks", "curation", "learning", "training", "speed"),
+        help="measure one part, leave the others",
     )
     chosen = parser.parse_args()
     root = Path(os.environ.get("FLOWCUT_TEST_DATA", HERE.parent.parent / "shared"))
@@ -47,6 +51,7 @@ def main() -> None:
     parts: dict[str, Callable[[], list[str]]] = {
         "masks": lambda: _masks(videos, truth, weights, chosen.step),
         "curation": lambda: ["## Curation\n", *_curation(videos, truth, weights), *_scale()],
+        "learning": lambda: ["## Learning\n", *_learning(root / "data" / "davis16", truth, weights["raft-small"])],
         "training": lambda: ["## Training\n", *_training()],
         "speed": lambda: ["## Speed\n", *_bench(weights["raft-small"])],
     }
@@ -57,7 +62,7 @@ def main() -> None:
 
 def _parts_of(text: str) -> dict[str, str]:
     """Return the parts of a results.md as it is."""
-    masks, *others = re.split(r"^(?=## (?:Curation|Training|Speed)$)", text, flags=re.MULTILINE)
+    masks, *others = re.split(r"^(?=## (?:Curation|Learning|Training|Speed)$)", text, flags=re.MULTILINE)
     return {"masks": masks} | {part.split()[1].lower(): part for part in others}
 
 
@@ -179,6 +184,11 @@ def _scale() -> Iterator[str]:
             f"{1e3 * found.seconds / videos:.1f} | {found.peak:.0f} MB |"
         )
     yield ""
+
+
+def _learning(root: Path, truth: Path, weights: Path) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield from learning_section(root, truth, weights, Path(folder))
 
 
 def _training() -> Iterator[str]:

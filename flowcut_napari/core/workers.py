@@ -69,7 +69,7 @@ def start_worker(plan: ModelPlan, describes: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What is to be said goes to the parent with the results.
     warnings.simplefilter("ignore")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     threadpool_limits(1)
     import cv2
 
@@ -81,7 +81,7 @@ def start_worker(plan: ModelPlan, describes: bool) -> None:
         torch.set_num_threads(1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when its parent is gone, however that ended: nothing else would."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from flowcut_napari.core.errors import InputError, WeightsError
 from flowcut_training.config import ModelParameters, load_config
+from flowcut_training.engine.checkpoints import State
 from flowcut_training.engine.start import start_model
 from flowcut_training.trained import load_trained
 from flowcut_training.weight_files import About, build_model, convert, fill, load_model, read_weights, write_model
@@ -226,3 +227,22 @@ def test_no_two_names_become_one() -> None:
     for column in (0, 1):
         names = [row[column] for row in TABLE]
         assert len(names) == len(set(names))
+
+
+def test_other_heads_are_another_network_though_weights_have_the_same_shapes(tmp_path: Path) -> None:
+    other = TINY.model_copy(update={"heads": 4, "attention_points": 8})
+    write_model(tmp_path / "m.safetensors", build_model(other).state_dict(), About(model=other))
+    with pytest.raises(WeightsError, match=r"heads and attention_points are \(4, 8\), here \(8, 4\)"):
+        start_model(load_config("tiny", [f"init={tmp_path / 'm.safetensors'}"]), {})
+    assert load_model(tmp_path / "m.safetensors")[0].heads == 4
+    with pytest.raises(WeightsError, match="only 8 and 4"):
+        convert(tmp_path / "m.safetensors", tmp_path / "m.pth")
+
+
+def test_a_checkpoint_is_found_from_within_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run" / "checkpoints" / "step-00000003"
+    folder.mkdir(parents=True)
+    write_model(folder / "model.safetensors", tiny_weights(), About(model=TINY))
+    (folder / "state.json").write_text(State(step=3, world=1, dataset="x").model_dump_json())
+    monkeypatch.chdir(folder.parent)
+    assert load_trained(Path("step-00000003")).path.name == "model.safetensors"

@@ -20,6 +20,8 @@ from flowcut_training.model.backbone import BackboneName
 from flowcut_training.precision import Precision
 
 CONFIGS = Path(__file__).parent / "configs"
+# Parameters that name files and folders of data.
+_PATHS = ("stills", "stills_images", "evaluate")
 _FROZEN = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 # What may change when a run goes on: how long it is, how it is worked on and looked at, and where its stills lie.
 CHANGEABLE = (
@@ -71,7 +73,7 @@ class OptimizerParameters(BaseModel):
     clip_norm: float = Field(0.01, gt=0, description="largest norm of the gradient of the whole model")
     warmup_steps: int = Field(10, ge=0, description="steps of warm-up")
     warmup_factor: float = Field(1.0, gt=0, le=1, description="learning rate at the start of the warm-up, as a part")
-    milestones: Annotated[tuple[int, ...], Field(strict=False)] = Field(
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = Field(
         (), description="steps after which the learning rate is lowered"
     )
     decay: float = Field(0.1, gt=0, le=1, description="factor of the learning rate at each milestone")
@@ -162,9 +164,19 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainingCo
 
 def _validated(content: Mapping[str, Any], where: str) -> TrainingConfig:
     try:
-        return TrainingConfig.model_validate(content)
+        return TrainingConfig.model_validate({section: _expanded(values) for section, values in content.items()})
     except ValidationError as error:
         raise InputError(where + one_line(error)) from None
+
+
+def _expanded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make paths whole: a run may go on from another folder, and no shell reads ``~`` behind an equals sign."""
+
+    def whole(name: str, value: Any) -> Any:
+        is_path = name in _PATHS and isinstance(value, str) and value
+        return os.path.abspath(os.path.expanduser(value)) if is_path else value
+
+    return {name: whole(name, value) for name, value in values.items()}
 
 
 def config_names() -> list[str]:

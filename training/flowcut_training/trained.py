@@ -58,8 +58,9 @@ def load_trained(address: Path, which: str = "best") -> TrainedModel:
 def _choose(folder: Path, which: str) -> Checkpoint:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run or weights file")
-    if folder.parent.name == "checkpoints":
-        chosen = [one for one in list_checkpoints(folder.parent.parent) if one.folder.name == folder.name]
+    place = folder.resolve()
+    if place.parent.name == "checkpoints":
+        chosen = [one for one in list_checkpoints(place.parent.parent) if one.folder.name == place.name]
         if chosen:
             return chosen[0]
     checkpoints = list_checkpoints(folder)

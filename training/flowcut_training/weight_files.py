@@ -30,7 +30,9 @@ from flowcut_training.weight_names import from_detectron2, to_detectron2
 
 SCHEMA = "flowcut.model/1"
 Kind = Literal["flowcut", "detectron2", "resnet"]
-# What distinguishes the three: a name that each of them has and no other.
+# Mask2Former's; files of detectron2 do not show them.
+_HEADS, _POINTS = 8, 4
+# What a ResNet may hold besides: nothing that is needed here.
 _CLASSIFIER = ("fc.weight", "fc.bias", "stem.fc.weight", "stem.fc.bias")
 
 
@@ -137,6 +139,14 @@ def fill(model: VideoMask2Former, weights: Weights) -> list[str]:
     WeightsError
         If anything else is missing, left over or of another shape, or if a number is not finite.
     """
+    if weights.about is not None:
+        stated = (weights.about.model.heads, weights.about.model.attention_points)
+        if stated != (model.heads, model.attention_points):
+            # Their weights can have the same shapes all the same.
+            raise WeightsError(
+                f"{weights.path}: weights of another architecture than this model: heads and attention_points are "
+                f"{stated}, here ({model.heads}, {model.attention_points})"
+            )
     wanted = model.state_dict() if weights.about is not None else model.backbone.state_dict()
     tensors, notes = dict(weights.tensors), []
     other_classes = [
@@ -210,6 +220,11 @@ def convert(source: Path, target: Path) -> Conversion:
         raise WeightsError(f"{source}: holds a ResNet alone; training reads it as it is, run.init={source}")
     model = build_model(weights.about.model, weights.about.num_classes)
     fill(model, weights)  # whatever is written loads
+    if target.suffix == ".pth" and (model.heads, model.attention_points) != (_HEADS, _POINTS):
+        raise WeightsError(
+            f"{source}: has {model.heads} heads and {model.attention_points} points, which files of detectron2 "
+            f"do not say; only {_HEADS} and {_POINTS}, those of Mask2Former, can be converted"
+        )
     tensors = model.state_dict()
     if target.suffix == ".safetensors":
         write_model(target, tensors, weights.about)

@@ -204,7 +204,7 @@ def test_a_mistake_in_the_program_is_not_taken_for_bad_input(folder: Path, worke
     samples = loader._Samples.of(open_clips(folder), None, changed(SMALL, workers=workers), 0)
     broken = replace(samples, sources=_Faulty())
     with pytest.raises(RuntimeError, match="a mistake") as error:
-        list(loader._batches(broken, Schedule(2, 0, 2, 0, 1, 1)))
+        list(loader._batches(broken, Schedule(2, 0, 2, 0, 1, 1), False))
     assert not isinstance(error.value, FlowCutError)
 
 

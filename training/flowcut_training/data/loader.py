@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.workers import end_with_parent
 from flowcut_training.data.augmentation import augment, draw_augmentation, draw_places
 from flowcut_training.data.parameters import DataParameters
 from flowcut_training.data.samples import Batch, Sample, collate
@@ -204,16 +205,8 @@ def _start_worker(_: int) -> None:
     """Prepare a worker process: one thread, no answer to interrupts, a plain end, and no life without its parent."""
     # The parent decides what an interrupt means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     # Where batches are still on their way, an interpreter that is taken down ends their thread within torch: an abort.
     atexit.register(os._exit, 0)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

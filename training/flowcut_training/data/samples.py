@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-# The network halves the picture five times.
-MULTIPLE = 32
+from flowcut_training.model.normalize import pad_to_stride
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         At least one; all have as many frames.
     """
     sizes = tuple((int(sample.frames.shape[-2]), int(sample.frames.shape[-1])) for sample in samples)
-    height, width = (-(-max(sides) // MULTIPLE) * MULTIPLE for sides in zip(*sizes, strict=True))
+    height, width = (pad_to_stride(max(sides)) for sides in zip(*sizes, strict=True))
     frames = samples[0].frames.new_zeros((len(samples), *samples[0].frames.shape[:2], height, width))
     masks = []
     for place, (sample, (rows, columns)) in enumerate(zip(samples, sizes, strict=True)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 from collections import deque
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.workers import end_with_parent
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -66,14 +66,7 @@ def in_processes(work: Callable[[Item], Done], items: Iterable[Item], workers: i
 def _start() -> None:
     # The parent decides what an interrupt means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     import cv2
 
     cv2.setNumThreads(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

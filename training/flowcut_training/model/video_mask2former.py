@@ -72,6 +72,7 @@ class VideoMask2Former(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.num_queries = num_classes, num_queries
+        self.heads, self.attention_points = heads, attention_points
         self.backbone = Backbone(backbone)
         self.pixel_decoder = PixelDecoder(
             self.backbone.channels,
