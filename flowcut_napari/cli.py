@@ -98,7 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
         if console.debug:
             raise
         code = _report(error)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # closed before this began
+        sys.stdout.flush()
     sys.exit(code)
 
 

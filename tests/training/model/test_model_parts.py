@@ -131,6 +131,13 @@ def test_a_query_looks_inside_its_mask_or_where_that_is_empty_everywhere() -> No
     assert visible[1].all()
 
 
+def test_frames_of_one_coarse_pixel_are_seen() -> None:
+    with torch.no_grad():
+        found = small().eval()(torch.randn(1, 1, 3, 32, 32))
+    assert found["pred_masks"].shape == (1, 5, 1, 8, 8)
+    assert found["pred_masks"].isfinite().all()
+
+
 def test_the_papers_network_has_the_papers_size() -> None:
     assert trained_parameters(VideoMask2Former()) == 43_949_954
 

@@ -15,6 +15,13 @@ _LEVELS = 3
 _GROUPS = 32
 
 
+class _Norm(nn.GroupNorm):
+    """Group normalisation that takes a map of one pixel, too: the coarsest of the smallest frames."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.group_norm(features, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class EncoderLayer(nn.Module):
     """Deformable self-attention and a two-layer network, each added and normalised afterwards."""
 
@@ -71,8 +78,8 @@ class PixelDecoder(nn.Module):
         self.projections = nn.ModuleList(_project(depth, width) for depth in reversed(coarser))
         self.level_embed = nn.Parameter(torch.randn(_LEVELS, width))
         self.layers = nn.ModuleList(EncoderLayer(width, heads, points, hidden, dropout) for _ in range(layers))
-        self.lateral = nn.Sequential(_convolve(res2, width, 1, bias=False), nn.GroupNorm(_GROUPS, width))
-        self.output = nn.Sequential(_convolve(width, width, 3, bias=False), nn.GroupNorm(_GROUPS, width), nn.ReLU())
+        self.lateral = nn.Sequential(_convolve(res2, width, 1, bias=False), _Norm(_GROUPS, width))
+        self.output = nn.Sequential(_convolve(width, width, 3, bias=False), _Norm(_GROUPS, width), nn.ReLU())
         self.mask_features = _convolve(width, width, 1, bias=True)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -121,7 +128,7 @@ def _project(depth: int, width: int) -> nn.Sequential:
     convolution = nn.Conv2d(depth, width, 1)
     nn.init.xavier_uniform_(convolution.weight)
     nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # it has one
-    return nn.Sequential(convolution, nn.GroupNorm(_GROUPS, width))
+    return nn.Sequential(convolution, _Norm(_GROUPS, width))
 
 
 def _convolve(depth: int, width: int, side: int, *, bias: bool) -> nn.Conv2d:
