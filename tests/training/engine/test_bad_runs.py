@@ -189,6 +189,17 @@ def test_a_folder_in_use_is_refused(dataset: Path, tmp_path: Path) -> None:
     refused("cannot write", dataset, tmp_path / "file")
 
 
+def test_a_run_without_a_checkpoint_may_begin_anew(dataset: Path, tmp_path: Path) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepping, "normalize", full)
+        refused("out of memory", dataset, tmp_path / "run", "batch=4")
+    assert run(dataset, tmp_path / "run", "batch=2", "steps=1").step == 1
+    refused("holds a run already", dataset, tmp_path / "run", "steps=1")
+
+
 def test_what_is_not_there_cannot_go_on(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run to go on with"):
         choose_config(tmp_path / "run", None, [], resume=True)

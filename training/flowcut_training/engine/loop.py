@@ -292,10 +292,10 @@ class _Run:
 
     def _begin(self, checkpoint: Checkpoint | None, notes: list[str]) -> None:
         """Make the folder a run's, and say what begins."""
-        keep_config(self.plan.run, self.config)
-        self.log.rewind(self.progress.step)
         if self.config.run.tensorboard:
             self.log.open_tensorboard(self.progress.step)
+        keep_config(self.plan.run, self.config)
+        self.log.rewind(self.progress.step)
         device, stills = self.ranks.device, self.datasets.stills
         self.log.event(
             "start",

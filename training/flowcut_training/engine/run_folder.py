@@ -11,15 +11,15 @@ from flowcut_napari.core.errors import DamagedFileError, InputError
 from flowcut_napari.core.files import check_writable, lock_folder, write_atomically
 from flowcut_training.config import CHANGEABLE, TrainingConfig, changed, load_config
 from flowcut_training.engine.checkpoints import Checkpoint, list_checkpoints, remove_unfinished
-from flowcut_training.engine.events import EVENTS, LOG
+from flowcut_training.engine.events import EVENTS, LOG, METRICS
 from flowcut_training.engine.stopping import STOP
 
 CONFIG, LOCK = "config.yaml", ".lock"
 CLIPS_INDEX, STILLS_INDEX, EVALUATION_INDEX = _INDEXES = ("clips.npz", "stills.npz", "evaluation.npz")
 # Seconds by which the clock of a file system may be behind.
 _SLACK = 1.0
-# What a start that failed leaves behind, and the next may find.
-_HARMLESS = {EVENTS, LOG, LOCK, STOP, *_INDEXES}
+# What a run without a checkpoint leaves behind: nothing that another start could spoil.
+_HARMLESS = {CONFIG, "checkpoints", "tensorboard", METRICS, EVENTS, LOG, LOCK, STOP, *_INDEXES}
 
 
 def choose_config(run: Path, config: str | None, overrides: list[str], resume: bool) -> TrainingConfig:
@@ -67,7 +67,7 @@ def hold_run(run: Path, resume: bool, asked_at: float) -> Iterator[Checkpoint | 
     check_writable(run)
     with lock_folder(run, LOCK, f"{run}: another process trains in this folder"):
         there = {entry.name for entry in run.iterdir()}
-        if not resume and CONFIG in there:
+        if not resume and CONFIG in there and list_checkpoints(run):
             raise InputError(f"{run}: holds a run already; go on with it by --resume, or give another -o")
         if not resume and {name for name in there if not _is_half_written(name)} - _HARMLESS:
             raise InputError(f"{run}: is a folder with other files in it; give a new one with -o")
