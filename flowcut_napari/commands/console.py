@@ -54,7 +54,8 @@ class _Speed(ProgressColumn):
         # Frames come in bursts, one from each worker: only the mean since the start says anything.
         if not task.completed or not task.elapsed:
             return Text("")
-        return Text(f"{task.completed / task.elapsed:.2f} {self._unit}", style="cyan")
+        done = task.completed - task.fields.get("begun_at", 0)
+        return Text(f"{done / task.elapsed:.2f} {self._unit}", style="cyan")
 
 
 @contextmanager

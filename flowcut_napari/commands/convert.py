@@ -12,6 +12,9 @@ def convert_weights(source: Path, target: Path, *, as_json: bool = False) -> int
     from flowcut_training.weight_files import convert
 
     conversion = convert(source, target)
+    if target.suffix == ".pth" and conversion.short_side is not None:
+        sides = f"--short-side {conversion.short_side} --max-side {conversion.max_side}"
+        console.note(f"a .pth does not keep the size of the frames; predict with it by {sides}")
     if as_json:
         console.print_json(
             {

@@ -27,7 +27,7 @@ from flowcut_napari.core.scoring import best_overlaps, read_annotation, read_ann
 from flowcut_napari.core.store import VideoMasks, load_masks, masks_path
 from flowcut_napari.core.video import open_video
 
-_TOYS = {1: "fish, swims over the turtle", 2: "turtle, crawls below the fish", 3: "starfish, at rest"}
+_TOYS = {1: "fish", 2: "turtle, partly under the fish", 3: "starfish, at rest"}
 _SHOWN = (0, 6, 12, 17, 23)
 _SMOKE = (
     "a smoke run: a small network, {steps} steps, evaluated on the very clip that it was trained on; "
@@ -155,7 +155,7 @@ def _draw(picture: Path, address: str, masks: VideoMasks, annotations: Mapping[s
     stats = trained.stats
     words = (
         f"a smoke run of {trained.steps} steps on this very clip: AP {100 * stats['AP']:.1f}, "
-        f"AP50 {100 * stats['AP50']:.1f}, J&F {100 * stats['J&F']:.1f}; one colour is one toy"
+        f"AP50 {100 * stats['AP50']:.1f}, J&F {100 * stats['J&F']:.1f}; a mask has the colour of the toy it fits best"
     )
     headings = ("frame", "ground truth", "pseudo-masks (stage 1)", "model (stage 3)")
     save_picture(stages_sheet("From a video to a trained model, without a label", words, headings, rows), picture)

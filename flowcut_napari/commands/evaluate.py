@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,8 +34,10 @@ def evaluate_ytvis(
     as_json: bool = False,
 ) -> int:
     """Print the numbers of YouTube-VIS, the worst videos and the worst objects; return the exit code."""
-    if threshold is not None and not math.isfinite(threshold):
-        raise InputError(f"--threshold {threshold}: give a score, such as 0.8")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(f"--threshold {threshold}: give a score from 0 to 1, such as 0.8")
+    if (predictions / "results.json").is_file():  # a folder that `flowcut predict` wrote
+        predictions = predictions / "results.json"
     _check_table(table, ground_truth, predictions)
     from flowcut_training.evaluation import measure_ytvis
     from flowcut_training.evaluation.ytvis_input import read_ground_truth_file, read_json

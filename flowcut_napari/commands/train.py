@@ -16,7 +16,8 @@ from rich.progress import Progress, TaskID
 from flowcut_napari.commands import console
 from flowcut_napari.core.errors import FlowCutError
 
-_FIGURES = ("loss", "classification", "mask", "dice", "lr", "seconds")
+# Of a step, and what they are called on a line of 80 columns.
+_FIGURES = {"loss": "loss", "classification": "class", "mask": "mask", "dice": "dice", "lr": "lr", "seconds": "in"}
 
 
 def train_model(
@@ -133,7 +134,8 @@ class _Listener:
 
     def _advance(self, progress: Progress, event: dict[str, Any]) -> None:
         if event["event"] == "start":
-            self._task = progress.add_task("train", total=event["steps"], completed=event["resumed_from"] or 0)
+            done = event["resumed_from"] or 0
+            self._task = progress.add_task("train", total=event["steps"], completed=done, begun_at=done)
         elif event["event"] == "step":
             progress.update(self._task, completed=event["step"])
 
@@ -147,8 +149,8 @@ def _in_words(event: dict[str, Any]) -> str:
             f"on {event['world']} x {event['device']}"
         )
     if kind == "step":
-        words = "  ".join(f"{name} {event[name]:.4g}" for name in _FIGURES)
-        return f"step {event['step']:>6}  {words}"
+        words = "  ".join(f"{short} {event[name]:.3g}" for name, short in _FIGURES.items())
+        return f"step {event['step']:>6}  {words} s"
     if kind == "evaluation":
         stats = event["stats"]
         words = "  ".join(

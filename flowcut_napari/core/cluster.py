@@ -6,9 +6,11 @@ import asyncio
 import importlib.metadata
 import json
 import logging
+import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -53,7 +55,16 @@ def start_cluster(workers: int) -> Iterator[Client]:
             with cluster, client:
                 yield client
     finally:
+        _remove(scratch)
+
+
+def _remove(scratch: str) -> None:
+    """Remove a folder in which a process that is just ending may still make a file."""
+    for _ in range(20):
         shutil.rmtree(scratch, ignore_errors=True)
+        if not os.path.lexists(scratch):
+            return
+        time.sleep(0.1)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -34,24 +35,26 @@ def train(
 ) -> None:
     """Stage 3: train VideoMask2Former on a dataset.
 
+    docs/training.md lists all parameters. Ctrl-C or a file RUN/stop ends it after a step; --resume goes on.
+
     With several GPUs: torchrun --nproc-per-node N -m flowcut_napari train DATASET -o RUN
     """
     from flowcut_napari.commands.options import parse_weights
     from flowcut_napari.commands.train import train_model
 
-    raise typer.Exit(
-        train_model(
-            dataset,
-            run,
-            config=config,
-            overrides=overrides or [],
-            resume=resume,
-            device=device,
-            weights=parse_weights(weights or []),
-            skip_broken=skip_broken,
-            as_json=as_json,
-        )
+    code = train_model(
+        dataset,
+        run,
+        config=config,
+        overrides=overrides or [],
+        resume=resume,
+        device=device,
+        weights=parse_weights(weights or []),
+        skip_broken=skip_broken,
+        as_json=as_json,
     )
+    # Not by typer, for which 130 is an interrupt that nobody has spoken of yet.
+    sys.exit(code)
 
 
 def predict(
@@ -81,7 +84,7 @@ def predict(
     ] = None,
     max_side: Annotated[
         int | None,
-        typer.Option(help="long side at most", show_default="that of the training, else 1333"),
+        typer.Option(help="long side at most", show_default="that of the training, else, and with --short-side, 1333"),
     ] = None,
     window: Annotated[
         int | None,

@@ -61,7 +61,7 @@ def test_the_papers_network_is_recognised_by_its_weights(tmp_path: Path) -> None
     source = tmp_path / "model.pth"
     torch.save({"model": rule_made_weights(data_path("evalrefs", "vm2f"))}, source)
     done = convert(source, tmp_path / "ours.safetensors")
-    assert (done.tensors, done.model) == (557, ModelParameters())
+    assert (done.tensors, done.model) == (557, ModelParameters(dropout=0.0))
     model, about = load_model(tmp_path / "ours.safetensors")
     assert model.num_queries == 100 and about.source == "model.pth"
     assert load_trained(tmp_path / "ours.safetensors").model.training is False

@@ -47,7 +47,7 @@ class ModelParameters(BaseModel):
     )
     encoder_hidden: int = Field(1024, ge=1, le=16384, description="hidden width in the pixel decoder")
     decoder_hidden: int = Field(2048, ge=1, le=16384, description="hidden width in the query decoder")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the pixel decoder's encoder (the paper's 0.3)")
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout in the pixel decoder's encoder")
 
     @model_validator(mode="after")
     def _shares(self) -> ModelParameters:
@@ -106,7 +106,7 @@ class RunParameters(BaseModel):
 
     seed: int = Field(0, ge=0, lt=2**63, description="of the weights, the samples and the points of the loss")
     init: str = Field(
-        "scratch", min_length=1, description="scratch, cutler, dino-resnet50, or a file of a model or a ResNet"
+        "cutler", min_length=1, description="cutler, dino-resnet50, scratch, or a file of a model or a ResNet"
     )
     checkpoint_every: int = Field(500, ge=1, description="steps from one checkpoint to the next")
     keep: int = Field(3, ge=1, description="checkpoints that are kept, beside the best")
@@ -139,7 +139,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainingCo
     Parameters
     ----------
     source : str or path
-        ``paper``, ``davis``, ``tiny``, or a yaml file; what it leaves out has its default.
+        ``paper``, ``davis``, ``tiny``, or a yaml file; what it leaves out is as in ``paper``.
     overrides : sequence of str
         ``SECTION.NAME=VALUE``, or ``NAME=VALUE``: names are not in two sections.
 
@@ -166,7 +166,10 @@ def _validated(content: Mapping[str, Any], where: str) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate({section: _expanded(values) for section, values in content.items()})
     except ValidationError as error:
-        raise InputError(where + one_line(error)) from None
+        # What is wrong with a section as a whole: pydantic would show all that is in it.
+        wrong = [item["msg"] for item in error.errors() if item["type"] == "value_error" and len(item["loc"]) == 1]
+        text = "; ".join(message.removeprefix("Value error, ") for message in wrong)
+        raise InputError(where + (text or one_line(error))) from None
 
 
 def _expanded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,7 +218,7 @@ def _known(name: str, where: str) -> str:
     own = name.split(".")[-1]
     # The right name in the wrong section is nearer than any other in that section.
     near = [own] if own in short else difflib.get_close_matches(name, [*names, *short], n=1, cutoff=0.5)
-    hint = f"; did you mean {short.get(near[0], near[0])}?" if near else f"; there are {', '.join(short)}"
+    hint = f"; did you mean {short.get(near[0], near[0])}?" if near else "; docs/training.md lists all of them"
     raise InputError(f"{where + ': ' if where else ''}unknown parameter {name[:80]!r}{hint}")
 
 
@@ -251,6 +254,8 @@ def _parse(text: str, name: str) -> Any:
     # A path may look like a number, or hold what means something in yaml.
     if kind in (str, str | None) and text.strip() not in ("", "~", "null"):
         return text
+    if isinstance(getattr(getattr(TrainingConfig(), section), short), tuple) and not text.strip().startswith("["):
+        text = f"[{text}]"
     try:
         return yaml.load(text, Loader=_Loader) if text.strip() else None  # a SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError):

@@ -191,12 +191,14 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` did: where the weights came from, how many tensors they are, and of which network."""
+    """What `convert` did: where the weights came from, how many tensors they are, and of which network and frames."""
 
     kind: Kind
     tensors: int
     model: ModelParameters
     num_classes: int
+    short_side: int | None
+    max_side: int | None
 
 
 def convert(source: Path, target: Path) -> Conversion:
@@ -233,7 +235,8 @@ def convert(source: Path, target: Path) -> Conversion:
         stream = io.BytesIO()
         torch.save({"model": renamed}, stream)
         write_atomically(target, stream.getvalue())
-    return Conversion(weights.kind, len(tensors), weights.about.model, weights.about.num_classes)
+    about = weights.about
+    return Conversion(weights.kind, len(tensors), about.model, about.num_classes, about.short_side, about.max_side)
 
 
 def write_file(path: Path, content: bytes | memoryview) -> None:
@@ -330,6 +333,7 @@ def _parameters_of(tensors: Mapping[str, Tensor], path: Path) -> ModelParameters
                 "decoder_layers": layers("query_decoder.layers."),
                 "encoder_hidden": shape("pixel_decoder.layers.0.linear1.weight")[0],
                 "decoder_hidden": shape("query_decoder.layers.0.linear1.weight")[0],
+                "dropout": 0.0,
             }
         )
     except (KeyError, ValueError) as error:

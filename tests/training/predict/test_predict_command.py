@@ -48,7 +48,7 @@ def make_run(folder: Path, scores: dict[int, float | None]) -> Path:
             model.query_decoder.class_embed.bias.fill_(step / 100)
             model.query_decoder.class_embed.bias[1] = 0
         state = State(step=step, world=1, dataset="x", score=score)
-        save_checkpoint(folder, state, model, optimizer, About(model=TINY, short_side=64, max_side=128), keep=9)
+        save_checkpoint(folder, state, model, optimizer, About(model=TINY, short_side=64, max_side=128))
     return folder
 
 

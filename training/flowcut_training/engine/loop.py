@@ -130,12 +130,16 @@ class _Run:
             pin=ranks.device.type == "cuda",
         )
         self.stepper = Stepper(self.model, self.optimizer, self.average, config, ranks)
+        # Its evaluation was cut short by a stop.
+        self.unscored = checkpoint if checkpoint is not None and self._is_due(checkpoint.state) else None
         # Only now is it a run: whatever was wrong until here leaves the folder free for another try.
         ranks.first_does(lambda: self._begin(checkpoint, notes))
 
     def go(self) -> Outcome:
         """Train to the last step, or until somebody asks to stop."""
         began = time.monotonic()
+        if self.unscored is not None:
+            self._evaluate(self.unscored)
         with closing(self.batches):
             while self.progress.step < self.config.optimizer.steps:
                 before = time.monotonic()
@@ -186,13 +190,20 @@ class _Run:
         is_last = step == self.config.optimizer.steps
         if self.ranks.is_first and (step % run.log_every == 0 or is_last or step == 1):
             self.log.figures(step, {**figures, "memory_gib": peak_memory_gib(self.ranks.device)})
-        evaluates = self.datasets.evaluation is not None and (step % run.evaluate_every == 0 or is_last)
+        evaluates = self._evaluates_at(step)
         if evaluates or is_last or step % run.checkpoint_every == 0:
             checkpoint = self._keep()
             if evaluates:
                 self._evaluate(checkpoint)
             if self.ranks.is_first:
                 remove_surplus(self.plan.run, run.keep)
+
+    def _evaluates_at(self, step: int) -> bool:
+        is_time = step % self.config.run.evaluate_every == 0 or step == self.config.optimizer.steps
+        return self.datasets.evaluation is not None and step > 0 and is_time
+
+    def _is_due(self, state: State) -> bool:
+        return state.score is None and self._evaluates_at(state.step)
 
     def _keep(self) -> Checkpoint | None:
         """Save where the run is, unless that is done; the first process does it, the others wait."""

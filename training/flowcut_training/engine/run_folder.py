@@ -44,10 +44,7 @@ def choose_config(run: Path, config: str | None, overrides: list[str], resume: b
         return after
     fixed = [name for name in changed(before, after) if name not in CHANGEABLE]
     if fixed:
-        raise InputError(
-            f"{run}: a run that goes on cannot change {', '.join(fixed)} (it can {', '.join(CHANGEABLE)}); "
-            "start another with a new -o"
-        )
+        raise InputError(f"{run}: a run that goes on cannot change {', '.join(fixed)}; start another with a new -o")
     return after
 
 

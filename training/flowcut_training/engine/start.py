@@ -31,6 +31,11 @@ def start_model(config: TrainingConfig, given: Mapping[str, Path]) -> tuple[Vide
     WeightsError
         If the weights are missing, damaged or of another architecture.
     """
+    for name in given:
+        if name not in TRAINING_FILES:
+            raise WeightsError(f"--weights {name[:80]}: training knows {', '.join(TRAINING_FILES)}")
+        if name != config.run.init:
+            raise WeightsError(f"--weights {name}: is not used, run.init is {config.run.init}; add run.init={name}")
     # The same weights in every process, whatever drew random numbers before.
     torch.manual_seed(config.run.seed)
     model = build_model(config.model)

@@ -16,6 +16,8 @@ from flowcut_napari.core.scoring import VOID
 
 # In a DAVIS root; the annotations of the unsupervised task come first.
 _ANNOTATIONS = ("Annotations_unsupervised/480p", "Annotations/480p")
+# One without a resolution has these beside each other.
+_PLAIN_ROOT = ("Annotations", "JPEGImages")
 _YEARS = ("2017", "2019")
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _SHOWN = 5
@@ -118,6 +120,8 @@ def find_sequences(
         If there are no sequences, or predictions are missing.
     """
     folder = next((annotations / part for part in _ANNOTATIONS if (annotations / part).is_dir()), annotations)
+    if folder == annotations and all((annotations / part).is_dir() for part in _PLAIN_ROOT):
+        folder = annotations / _PLAIN_ROOT[0]
     names = _folders(folder, "annotations")
     if subset is not None:
         names = _listed(annotations, subset, names)
