@@ -14,7 +14,9 @@ def evaluate_ytvis(
     ground_truth: Annotated[
         Path, typer.Argument(metavar="GT", help="YouTube-VIS json, or the folder of an exported dataset")
     ],
-    predictions: Annotated[Path, typer.Argument(metavar="PRED", help="json list of results")],
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PRED", help="json list of results, or a folder that `flowcut predict` wrote")
+    ],
     threshold: Annotated[
         float | None,
         typer.Option(help="also give the numbers without detections below this score (the paper: 0.8)", metavar="S"),

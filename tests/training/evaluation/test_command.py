@@ -176,3 +176,22 @@ def test_a_subset_of_the_sequences_can_be_chosen(server: _Forkserver, folders: t
     (lists / "val.txt").write_text("dog\n")
     result = server.run(["evaluate", "davis", *folders, "--subset", "val", "--json", "--workers", "1"])
     assert json.loads(result.out)["stats"]["J&F-Mean"] == 1
+
+
+def test_a_folder_of_predictions_and_a_plain_davis_root_are_what_they_look_like(
+    server: _Forkserver, files: tuple[Path, Path], sample_clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pred").mkdir()
+    (tmp_path / "pred" / "results.json").write_bytes(files[1].read_bytes())
+    named, found = (
+        server.run(["evaluate", "ytvis", files[0], path, "--json"]) for path in (files[1], tmp_path / "pred")
+    )
+    assert json.loads(found.out)["stats"] == json.loads(named.out)["stats"]
+    # The annotations beside themselves; a root has pictures beside them.
+    result = server.run(["evaluate", "davis", sample_clip, sample_clip / "Annotations", "--json"])
+    assert json.loads(result.out)["stats"]["J&F-Mean"] == 1
+
+
+@pytest.mark.parametrize("threshold", ["-0.1", "8", "nan"])
+def test_a_threshold_is_a_score(server: _Forkserver, files: tuple[Path, Path], threshold: str) -> None:
+    server.run(["evaluate", "ytvis", *files, f"--threshold={threshold}"]).fails_with("--threshold", "0 to 1")

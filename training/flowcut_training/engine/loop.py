@@ -42,7 +42,7 @@ from flowcut_training.engine.run_folder import hold_run, keep_config
 from flowcut_training.engine.start import start_model
 from flowcut_training.engine.stepping import Sizes, Stepper
 from flowcut_training.engine.stopping import StopRequests
-from flowcut_training.model.video_mask2former import trained_parameters
+from flowcut_training.model.video_mask2former import all_finite, trained_parameters
 from flowcut_training.predict import PredictionParameters
 from flowcut_training.weight_files import About, build_model
 
@@ -209,7 +209,7 @@ class _Run:
         """Save where the run is, unless that is done; the first process does it, the others wait."""
         if self.progress.saved_at == self.progress.step:
             return None
-        if not all(bool(weight.isfinite().all()) for weight in self.model.parameters()):
+        if not all_finite(self.model):
             raise KnownToAllError(f"the weights are not finite after step {self.progress.step}; {self._last_good()}")
         checkpoint = self.ranks.first_does(self._save)
         self.progress.saved_at = self.progress.step

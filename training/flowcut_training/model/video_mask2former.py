@@ -132,4 +132,5 @@ def trained_parameters(model: nn.Module) -> int:
 @torch.no_grad()
 def all_finite(model: nn.Module) -> bool:
     """Whether no weight of a model is NaN or infinite."""
-    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+    # One answer for all of them: a GPU is waited for once.
+    return bool(torch.stack([parameter.isfinite().all() for parameter in model.parameters()]).all())
