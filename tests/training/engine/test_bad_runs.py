@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from made_runs import plan, run, same, write_clips
 
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError, WeightsError
 from flowcut_napari.core.files import lock_folder
-from flowcut_training.config import load_config, parameter_names
+from flowcut_training.config import changed, load_config, parameter_names
 from flowcut_training.engine import loop, stepping
 from flowcut_training.engine.checkpoints import list_checkpoints
 from flowcut_training.engine.events import read_events
@@ -410,3 +411,30 @@ def test_a_weights_file_that_is_not_finite_is_refused(dataset: Path, tmp_path: P
     write_model(tmp_path / "m.safetensors", tensors, About(model=config))
     with pytest.raises(WeightsError, match="NaN"):
         run(dataset, tmp_path / "run", f"init={tmp_path / 'm.safetensors'}")
+
+
+def test_an_evaluation_that_a_stop_cut_short_is_made_up_for(dataset: Path, tmp_path: Path) -> None:
+    folder, options = tmp_path / "run", ("steps=4", "evaluate_every=2", f"evaluate={dataset}", "evaluate_clips=2")
+
+    def stop(event: dict) -> None:
+        if event["event"] == "checkpoint" and event["step"] == 2:
+            (folder / "stop").touch()
+
+    assert run(dataset, folder, *options, listen=stop).step == 2
+    assert not [event for event in read_events(folder) if event["event"] == "evaluation"]
+    run(dataset, folder, *options, resume=True)
+    assert [event["step"] for event in read_events(folder) if event["event"] == "evaluation"] == [2, 4]
+
+
+@pytest.mark.parametrize(("name", "words"), [("cuttler", "training knows cutler"), ("cutler", "is not used")])
+def test_weights_that_nothing_uses_are_refused(dataset: Path, tmp_path: Path, name: str, words: str) -> None:
+    asked = plan(dataset, tmp_path / "run")
+    with pytest.raises(WeightsError, match=words):
+        train(replace(asked, weights={name: tmp_path / "nowhere.pth"}))
+
+
+def test_lists_need_no_brackets_and_files_leave_out_what_is_as_in_the_paper(tmp_path: Path) -> None:
+    config = load_config("tiny", ["brightness=0.8,1.2", "milestones=10"])
+    assert (config.data.brightness, config.optimizer.milestones) == ((0.8, 1.2), (10,))
+    (tmp_path / "own.yaml").write_text("optimizer: {lr: 1e-5}")
+    assert changed(load_config("paper"), load_config(tmp_path / "own.yaml")) == ["optimizer.lr"]
