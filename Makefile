@@ -62,5 +62,5 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.full: $(VENV)/.base
-	$(BIN)/python -m pip install --quiet --editable ".[test]" "napari[pyside6]"
+	$(BIN)/python -m pip install --quiet --editable ".[test]" "napari[pyside6]>=0.9" "PySide6!=6.12.0; python_version < '3.12'"
 	@touch $@

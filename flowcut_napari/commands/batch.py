@@ -14,12 +14,12 @@ from rich.live import Live
 from rich.table import Table
 
 from flowcut_napari.commands import console
-from flowcut_napari.commands.options import Settings, parse_frames
+from flowcut_napari.commands.options import Settings
 from flowcut_napari.core.batch import BatchPlan, ClusterLostError, VideoOutcome, plan_weights, run_batch
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
 from flowcut_napari.core.video import VideoEntry, find_videos_below, refuse_same_names
-from flowcut_napari.core.video_job import MasksJob
+from flowcut_napari.core.video_job import MasksJob, parse_frames
 from flowcut_napari.core.workers import default_workers
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.progress import Progress, TaskID
 
 from flowcut_napari.commands import console
-from flowcut_napari.commands.options import Settings, parse_frames
+from flowcut_napari.commands.options import Settings
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import check_writable
@@ -18,7 +18,7 @@ from flowcut_napari.core.preview import contact_sheet, save_overlays, save_pictu
 from flowcut_napari.core.run import Segmenter
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.video import Video, VideoEntry, find_videos, refuse_same_names
-from flowcut_napari.core.video_job import MasksJob
+from flowcut_napari.core.video_job import MasksJob, parse_frames
 from flowcut_napari.core.workers import default_workers
 
 

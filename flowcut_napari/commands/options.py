@@ -26,10 +26,14 @@ _FIELDS = {
     "gap": _METHOD,
     "max_instances": _METHOD,
     "min_area": _METHOD,
-    "min_flow": _METHOD,
+    "max_overlap": _METHOD,
     "crf": _METHOD,
+    "crf_min_iou": _METHOD,
+    "min_flow": _METHOD,
+    "eps": _METHOD,
     "features": _MODELS,
     "flow": _MODELS,
+    "flow_updates": _MODELS,
 }
 
 
@@ -147,26 +151,3 @@ def parse_size(text: str) -> dict[str, int]:
     if not separator or not all(re.fullmatch(r" *[0-9]+ *", side) for side in (height, width)):
         raise InputError(f"--size {text}: give HEIGHTxWIDTH, such as 360x640")
     return {"height": int(height), "width": int(width)}
-
-
-def parse_frames(text: str | None) -> slice:
-    """Turn ``START:STOP:STEP`` (or a single frame) into a slice; everything without a text.
-
-    Raises
-    ------
-    InputError
-        For anything else.
-    """
-    if text is None:
-        return slice(None)
-    parts = text.split(":")
-    try:
-        numbers = [int(part) if part.strip() else None for part in parts]
-        if len(parts) == 1 and numbers[0] is not None:
-            # -1 as a slice would end before it starts.
-            return slice(numbers[0], None if numbers[0] == -1 else numbers[0] + 1)
-        if len(parts) not in (2, 3) or (len(parts) == 3 and numbers[2] == 0):
-            raise ValueError
-    except ValueError:
-        raise InputError(f"--frames {text}: give START:STOP:STEP, blanks allowed, such as 0::10") from None
-    return slice(*numbers)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from rich.progress import Progress, TaskID
 
 from flowcut_napari.commands import console
-from flowcut_napari.commands.options import parse_frames
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.models import resolve_device
 from flowcut_napari.core.video import Video
+from flowcut_napari.core.video_job import parse_frames
 
 if TYPE_CHECKING:
     from flowcut_training.predict import Outcome, VideoSummary, VideoToPredict

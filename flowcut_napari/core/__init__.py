@@ -25,13 +25,14 @@ if TYPE_CHECKING:
         Split,
         TrackletVerdict,
     )
+    from flowcut_napari.core.description import FrameDescriber
     from flowcut_napari.core.eigen import NormalizedCut, normalized_cut
     from flowcut_napari.core.errors import FlowCutError, InputError, MissingPackageError, OutputError, WeightsError
     from flowcut_napari.core.flow import flow_picture, partner_frame
     from flowcut_napari.core.matching import Matches, match_instances, match_video
     from flowcut_napari.core.ncut import Cut, IterativeCut, cut_cosines, iterative_cut
     from flowcut_napari.core.parameters import CurationParameters, CutParameters
-    from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameMasks, Instance, segment_frame
+    from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, segment_frame
     from flowcut_napari.core.refine import refine_mask
     from flowcut_napari.core.rerun import carry_over
     from flowcut_napari.core.run import Segmenter, segment_video
@@ -49,13 +50,14 @@ _HOME = {
     "dataset_merge": ("merge_datasets",),
     "dataset_state": ("DatasetCheck",),
     "decisions": ("ClipVerdict", "Decisions", "InstanceVerdict", "Join", "Relabel", "Split", "TrackletVerdict"),
+    "description": ("FrameDescriber",),
     "errors": ("FlowCutError", "InputError", "MissingPackageError", "OutputError", "WeightsError"),
     "flow": ("flow_picture", "partner_frame"),
     "eigen": ("NormalizedCut", "normalized_cut"),
     "matching": ("Matches", "match_instances", "match_video"),
     "ncut": ("Cut", "IterativeCut", "cut_cosines", "iterative_cut"),
     "parameters": ("CurationParameters", "CutParameters"),
-    "pseudo_masks": ("FrameDescriber", "FrameMasks", "Instance", "segment_frame"),
+    "pseudo_masks": ("FrameMasks", "Instance", "segment_frame"),
     "refine": ("refine_mask",),
     "rerun": ("carry_over",),
     "run": ("Segmenter", "segment_video"),

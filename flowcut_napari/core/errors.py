@@ -23,6 +23,14 @@ class WeightsError(InputError):
     """Pretrained weights are missing, damaged, of another model, or unsafe to read."""
 
 
+class MissingWeightsError(WeightsError):
+    """Weights are nowhere to be found; `names` are those of their models."""
+
+    def __init__(self, message: str, names: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.names = names
+
+
 class OutputError(FlowCutError, OSError):
     """A result cannot be written; nothing half-written is left behind."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,11 +11,11 @@ from typing import Any
 
 import flowcut_napari
 from flowcut_napari.core.cache import ArrayCache
+from flowcut_napari.core.description import FrameDescriber
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.features import FeatureModel, HandmadeFeatures, TransformerFeatures, check_transformer
 from flowcut_napari.core.flow import DisFlow, FlowModel, RaftFlow
 from flowcut_napari.core.parameters import CutParameters
-from flowcut_napari.core.pseudo_masks import FrameDescriber
 from flowcut_napari.core.refine import crf_is_available
 from flowcut_napari.core.weights import WEIGHTLESS, WeightsFile, find_weights
 
@@ -67,8 +67,10 @@ class ModelPlan:
         weights: Mapping[str, Path] | None = None,
         device: str = "auto",
         cache: ArrayCache | None = None,
+        *,
+        fetch: bool = True,
     ) -> ModelPlan:
-        """Find weights and device.
+        """Find weights and device; without `fetch` the network is not asked for weights.
 
         Raises
         ------
@@ -90,29 +92,42 @@ class ModelPlan:
             check_transformer(parameters.features)  # before weights are asked for that could never be used
         if device == "auto" and set(names) <= set(WEIGHTLESS):
             device = "cpu"  # nothing runs on a GPU: no need to import torch to look for one
-        return cls(parameters, find_weights(names, weights), resolve_device(device), cache)
+        return cls(parameters, find_weights(names, weights, fetch=fetch), resolve_device(device), cache)
 
-    def build(self) -> FrameDescriber:
+    def build(self, kept: dict[Hashable, Any] | None = None) -> FrameDescriber:
         """Build the models.
+
+        Parameters
+        ----------
+        kept : dict, optional
+            Where models are looked for first, and put: two plans that differ in numbers only share them.
 
         Raises
         ------
         WeightsError
             If a file holds no weights of its model.
         """
-        parameters = self.parameters
+        kept = {} if kept is None else kept
+        parameters, device = self.parameters, self.device
         features: FeatureModel
         if parameters.features == "handmade":
             features = HandmadeFeatures()
         else:
             weights = self.weights[parameters.features]
-            features = TransformerFeatures(parameters.features, weights, self.device, parameters.min_flow)
+            key: Hashable = (weights, device, parameters.min_flow)
+            if key not in kept:
+                kept[key] = TransformerFeatures(parameters.features, weights, device, parameters.min_flow)
+            features = kept[key]
         flow: FlowModel | None = None
         if parameters.uses_flow and parameters.flow == "dis":
             flow = DisFlow()
         elif parameters.uses_flow:
-            flow = RaftFlow(parameters.flow, self.weights[parameters.flow], self.device, parameters.flow_updates)
-        return FrameDescriber(parameters, features, flow, self.cache, batch=1 if self.device == "cpu" else GPU_BATCH)
+            weights = self.weights[parameters.flow]
+            key = (weights, device, parameters.flow_updates)
+            if key not in kept:
+                kept[key] = RaftFlow(parameters.flow, weights, device, parameters.flow_updates)
+            flow = kept[key]
+        return FrameDescriber(parameters, features, flow, self.cache, batch=1 if device == "cpu" else GPU_BATCH)
 
     def provenance(self) -> dict[str, Any]:
         """Return what results owe their numbers to: versions, models, weights, device."""

@@ -28,6 +28,11 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
 }
 
 
+def _slider(most: float, step: float, unit: str = "") -> dict[str, Any]:
+    """Say how a slider shows a field: up to where at first (values above widen it), its steps, and their unit."""
+    return {"slider": {"most": most, "step": step, "unit": unit}}
+
+
 class CutParameters(BaseModel):
     """Parameters of stage 1, from frames to pseudo-masks.
 
@@ -58,15 +63,44 @@ class CutParameters(BaseModel):
     )
     flow: FlowName = Field("raft-large", title="Flow", description="optical flow: raft-large, raft-small or dis")
     alpha: float = Field(
-        0.7, title="Alpha", ge=0, le=1, description="weight of the picture against its flow, 0 to 1; 1 = no flow"
+        0.7,
+        title="Alpha",
+        ge=0,
+        le=1,
+        description="weight of the picture against its flow, 0 to 1; 1 = no flow",
+        json_schema_extra=_slider(1, 0.01),
     )
     tau: float = Field(
-        0.15, title="Tau", ge=0, lt=1, description="patches hang together above this fused cosine, 0 to 1"
+        0.15,
+        title="Tau",
+        ge=0,
+        lt=1,
+        description="patches hang together above this fused cosine, 0 to 1",
+        json_schema_extra=_slider(0.99, 0.01),
     )
-    gap: int = Field(4, title="Gap", ge=1, le=10_000, description="frames between a frame and its flow partner")
-    max_instances: int = Field(3, title="Max. instances", ge=1, le=50, description="cuts taken of a frame, at most")
+    gap: int = Field(
+        4,
+        title="Gap",
+        ge=1,
+        le=10_000,
+        description="frames between a frame and its flow partner",
+        json_schema_extra=_slider(12, 1, "frames"),
+    )
+    max_instances: int = Field(
+        3,
+        title="Max. instances",
+        ge=1,
+        le=50,
+        description="cuts taken of a frame, at most",
+        json_schema_extra=_slider(6, 1, "cuts"),
+    )
     min_area: float = Field(
-        0.01, title="Min. area", ge=0, lt=1, description="a further cut must cover more than this share of the patches"
+        0.01,
+        title="Min. area",
+        ge=0,
+        lt=1,
+        description="a further cut must cover more than this share of the patches",
+        json_schema_extra=_slider(0.2, 0.005),
     )
     max_overlap: float = Field(
         0.5,
@@ -74,10 +108,16 @@ class CutParameters(BaseModel):
         ge=0,
         le=1,
         description="a cut whose IoU with an accepted cut is above this is a duplicate, and the last",
+        json_schema_extra=_slider(1, 0.01),
     )
     crf: bool = Field(True, title="CRF", description="refine each mask by a dense CRF")
     crf_min_iou: float = Field(
-        0.5, title="Min. CRF IoU", ge=0, le=1, description="drop a mask whose IoU before and after CRF is below this"
+        0.5,
+        title="Min. CRF IoU",
+        ge=0,
+        le=1,
+        description="drop a mask whose IoU before and after CRF is below this",
+        json_schema_extra=_slider(1, 0.01),
     )
     min_flow: float = Field(
         1.0,

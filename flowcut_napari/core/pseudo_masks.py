@@ -1,12 +1,8 @@
-"""One frame, from features to refined, disjoint pseudo-masks with the story of every cut.
-
-`FrameDescriber` looks up or computes what the cuts need of a frame; `segment_frame` cuts and refines. The two are
-apart because they run apart: describing on a GPU in batches, cutting on as many processes as there are.
-"""
+"""Pseudo-masks of one frame: from its description to disjoint masks, with the story of its cuts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,53 +11,16 @@ from PIL import Image
 from pydantic import ConfigDict
 
 from flowcut_napari.core.affinity import Cosines
-from flowcut_napari.core.cache import ArrayCache, array_digest
+from flowcut_napari.core.description import FrameDescription
 from flowcut_napari.core.eigen import one_blas_thread
 from flowcut_napari.core.errors import InputError
-from flowcut_napari.core.features import Appearance, FeatureModel, Motion, View, resize_picture
-from flowcut_napari.core.flow import FlowModel, partner_frame
 from flowcut_napari.core.masks import Rle, check_rle, decode_rle, encode_rle, mask_iou, rle_box
-from flowcut_napari.core.ncut import Cut, StopReason, cut_cosines
+from flowcut_napari.core.ncut import Cut, IterativeCut, StopReason, cut_cosines
 from flowcut_napari.core.parameters import STRICT, CutParameters
 from flowcut_napari.core.refine import FrameCrf, crf_is_available, upsample_mask
-from flowcut_napari.core.video import Video
 
 Origin = Literal["cut", "edited", "drawn"]
 RejectReason = Literal["duplicate", "too_small", "degenerate", "crf_iou", "empty"]
-
-
-@dataclass(frozen=True)
-class FrameDescription:
-    """What the cuts of one frame need.
-
-    Attributes
-    ----------
-    index : int
-        Of the frame in its video.
-    size : (height, width)
-        Of the video's frames; masks are given in this size.
-    picture : (h, w, 3) uint8
-        The frame at working size.
-    grid : (rows, cols)
-        Of patches.
-    rgb : (rows * cols, C) float32
-        Features of the picture.
-    partner : int or None
-        The frame that the flow leads to; None where motion plays no part.
-    flow : (h, w, 2) float32 or None
-        In pixels at working size.
-    motion : (rows * cols, C) float32 or None
-        Features of the flow.
-    """
-
-    index: int
-    size: tuple[int, int]
-    picture: np.ndarray
-    grid: tuple[int, int]
-    rgb: np.ndarray
-    partner: int | None = None
-    flow: np.ndarray | None = None
-    motion: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -191,117 +150,6 @@ class FrameMasks:
     cuts: tuple[Cut, ...] = ()
 
 
-class FrameDescriber:
-    """Describes frames of videos, taking from the cache what it holds.
-
-    Parameters
-    ----------
-    parameters : CutParameters
-    features : FeatureModel
-    flow : FlowModel or None
-        None is enough where alpha is 1.
-    cache : ArrayCache, optional
-    batch : int
-        Frames that go through the models at once. The size of a batch can change the last digit of its numbers: on a
-        CPU, where results are promised to be the same in every way of running, it is 1.
-    """
-
-    def __init__(
-        self,
-        parameters: CutParameters,
-        features: FeatureModel,
-        flow: FlowModel | None,
-        cache: ArrayCache | None = None,
-        batch: int = 1,
-    ) -> None:
-        self.parameters = parameters
-        self.features = features
-        self.flow = flow
-        self.cache = cache
-        self.batch = batch
-
-    def describe(self, video: Video, indices: Sequence[int]) -> Iterator[FrameDescription]:
-        """Describe frames in the order given; what is not in the cache goes through the models.
-
-        Frames are read in rising order, each once, so that a video file is decoded without going back. All of
-        them are held meanwhile: give a few dozen at a time.
-        """
-        partners = {index: self._partner(video, index) for index in indices}
-        wanted = sorted({*partners, *(partner for partner in partners.values() if partner is not None)})
-        size = self.parameters.frame_size(video.height, video.width)
-        pictures = {index: resize_picture(video[index], *size) for index in wanted}
-        digests = {index: array_digest(picture) for index, picture in pictures.items()}
-        for start in range(0, len(indices), self.batch):
-            part = {index: partners[index] for index in indices[start : start + self.batch]}
-            yield from self._describe(part, pictures, digests, (video.height, video.width))
-
-    def _describe(
-        self,
-        partners: dict[int, int | None],
-        pictures: dict[int, np.ndarray],
-        digests: dict[int, str],
-        video_size: tuple[int, int],
-    ) -> list[FrameDescription]:
-        pairs = {index: partner for index, partner in partners.items() if partner is not None}
-        flows = dict(zip(pairs, self._flows(pictures, digests, pairs), strict=True))
-        views: list[View] = [Appearance(pictures[index]) for index in partners]
-        views += [Motion(flows[index]) for index in pairs]
-        encoded = self._encode(views, [digests[index] for index in partners] + [array_digest(flows[i]) for i in pairs])
-        motions = dict(zip(pairs, encoded[len(partners) :], strict=True))
-        return [
-            FrameDescription(
-                index=index,
-                size=video_size,
-                picture=pictures[index],
-                grid=self.features.grid(*pictures[index].shape[:2]),
-                rgb=rgb,
-                partner=partners[index],
-                flow=flows.get(index),
-                motion=motions.get(index),
-            )
-            for index, rgb in zip(partners, encoded, strict=False)
-        ]
-
-    def _partner(self, video: Video, index: int) -> int | None:
-        return partner_frame(index, self.parameters.gap, len(video)) if self.parameters.uses_flow else None
-
-    def _flows(
-        self, pictures: dict[int, np.ndarray], digests: dict[int, str], pairs: dict[int, int]
-    ) -> list[np.ndarray]:
-        if not pairs:
-            return []
-        assert self.flow is not None  # a partner exists only where alpha is below 1
-        model = self.flow.identity
-        keys = [("flow-field", model, digests[index], digests[partner]) for index, partner in pairs.items()]
-        known = [self.cache.get(*key) if self.cache else None for key in keys]
-        missing = [
-            (pictures[index], pictures[partner])
-            for (index, partner), flow in zip(pairs.items(), known, strict=True)
-            if flow is None
-        ]
-        return self._fill(known, keys, self.flow.estimate(missing) if missing else [])
-
-    def _encode(self, views: list[View], digests: list[str]) -> list[np.ndarray]:
-        keys = [(self.features.identity_of(view), digest) for view, digest in zip(views, digests, strict=True)]
-        known = [self.cache.get(*key) if self.cache else None for key in keys]
-        missing = [view for view, array in zip(views, known, strict=True) if array is None]
-        return self._fill(known, keys, self.features.encode(missing) if missing else [])
-
-    def _fill(
-        self, known: list[np.ndarray | None], keys: Sequence[tuple[str, ...]], computed: list[np.ndarray]
-    ) -> list[np.ndarray]:
-        """Put computed arrays where the cache had none, and into the cache."""
-        fresh = iter(computed)
-        filled = []
-        for array, key in zip(known, keys, strict=True):
-            if array is None:
-                array = next(fresh)
-                if self.cache:
-                    self.cache.put(array, *key)
-            filled.append(array)
-        return filled
-
-
 def segment_frame(description: FrameDescription, parameters: CutParameters) -> FrameMasks:
     """Cut one described frame into instances and refine them (FlowCut section 3.2, METHOD 3 to 6).
 
@@ -320,8 +168,30 @@ def segment_frame(description: FrameDescription, parameters: CutParameters) -> F
     """
     with one_blas_thread():
         cosines = Cosines.of(description.rgb, description.motion)
-    result = cut_cosines(cosines, description.grid, parameters)
-    instances, rejected = _refine(description, result.cuts, parameters)
+    crf = FrameCrf(description.picture) if parameters.crf and crf_is_available() else None
+    return refine_cuts(description, cut_cosines(cosines, description.grid, parameters), parameters, crf)
+
+
+def refine_cuts(
+    description: FrameDescription,
+    result: IterativeCut,
+    parameters: CutParameters,
+    crf: FrameCrf | None,
+    pause: Callable[[], None] | None = None,
+) -> FrameMasks:
+    """Turn the cuts of a frame into disjoint masks in the size of the video: the second half of `segment_frame`.
+
+    Parameters
+    ----------
+    description : FrameDescription
+    result : IterativeCut
+    parameters : CutParameters
+    crf : FrameCrf or None
+        Of the picture of this frame; it may be used again for other cuts of it. None leaves masks as they were cut.
+    pause : callable, optional
+        Called some sixty times a second; what it raises ends the work.
+    """
+    instances, rejected = _refine(description, result.cuts, parameters, crf, pause)
     if result.rejected is not None:
         rejected.append(_rejected_cut(result.rejected, result.stop))
     return FrameMasks(
@@ -335,17 +205,20 @@ def segment_frame(description: FrameDescription, parameters: CutParameters) -> F
 
 
 def _refine(
-    description: FrameDescription, cuts: Sequence[Cut], parameters: CutParameters
+    description: FrameDescription,
+    cuts: Sequence[Cut],
+    parameters: CutParameters,
+    crf: FrameCrf | None,
+    pause: Callable[[], None] | None,
 ) -> tuple[list[Instance], list[Rejected]]:
     height, width = description.picture.shape[:2]
-    crf = FrameCrf(description.picture) if parameters.crf and crf_is_available() else None
     taken_here = np.zeros((height, width), dtype=bool)
     taken_in_video = np.zeros(description.size, dtype=bool)
     instances: list[Instance] = []
     rejected: list[Rejected] = []
     for cut in cuts:
         before = upsample_mask(cut.mask, height, width)
-        refined = crf.refine(before) if crf else before
+        refined = crf.refine(before, pause) if crf else before
         crf_iou = mask_iou(before, refined) if crf else None
         # The earlier mask keeps what both claim, and what is left must still be this mask (METHOD choice 18).
         after = refined & ~taken_here

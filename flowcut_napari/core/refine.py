@@ -7,6 +7,7 @@ a weak hint from the mask, one nat a pixel, against smoothness and the colours o
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,13 +62,15 @@ class FrameCrf:
         self.image = image
         self._crf: Any = None
 
-    def refine(self, mask: np.ndarray) -> np.ndarray:
+    def refine(self, mask: np.ndarray, pause: Callable[[], None] | None = None) -> np.ndarray:
         """Return the most likely mask given the picture, holes filled; (H, W) bool.
 
         Parameters
         ----------
         mask : (H, W) bool
             Of the size of the picture. An empty mask stays empty.
+        pause : callable, optional
+            Called between two iterations; what it raises ends the work, and another mask can be refined after.
         """
         height, width = self.image.shape[:2]
         if mask.shape != (height, width):
@@ -76,7 +79,13 @@ class FrameCrf:
             return np.zeros_like(mask, dtype=bool)
         crf = self._prepared()
         crf.setUnaryEnergy(_unary_energy(mask))
-        background, foreground = np.asarray(crf.inference(_ITERATIONS)).reshape(2, height, width)
+        # Step by step, which is what pydensecrf's own `inference` does, too.
+        belief, *scratch = crf.startInference()
+        for _ in range(_ITERATIONS):
+            if pause:
+                pause()
+            crf.stepInference(belief, *scratch)
+        background, foreground = np.asarray(belief).reshape(2, height, width)
         return ndimage.binary_fill_holes(foreground > background)
 
     def _prepared(self) -> Any:

@@ -117,6 +117,29 @@ class MasksJob:
             raise type(error)(f"{error}; give another -o, or --overwrite to replace it") from None
 
 
+def parse_frames(text: str | None) -> slice:
+    """Turn ``START:STOP:STEP`` (or a single frame) into a slice; everything without a text.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if text is None:
+        return slice(None)
+    parts = text.split(":")
+    try:
+        numbers = [int(part) if part.strip() else None for part in parts]
+        if len(parts) == 1 and numbers[0] is not None:
+            # -1 as a slice would end before it starts.
+            return slice(numbers[0], None if numbers[0] == -1 else numbers[0] + 1)
+        if len(parts) not in (2, 3) or (len(parts) == 3 and numbers[2] == 0):
+            raise ValueError
+    except ValueError:
+        raise InputError(f"--frames {text}: give START:STOP:STEP, blanks allowed, such as 0::10") from None
+    return slice(*numbers)
+
+
 def choose_frames(chosen: slice, video: Video) -> list[int]:
     """Return the indices that a slice selects of a video, rising.
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowcut_napari.core.cache import cache_root, expand_home
-from flowcut_napari.core.errors import InputError, WeightsError
+from flowcut_napari.core.errors import InputError, MissingWeightsError, WeightsError
 from flowcut_napari.core.files import write_atomically
 
 DINO_TIMM_NAME = "vit_small_patch16_224.dino"
@@ -88,7 +88,7 @@ def find_weights(
 
     Raises
     ------
-    WeightsError
+    MissingWeightsError
         Naming every file that is missing, where it was looked for, and the two ways out.
     """
     given = dict(given or {})
@@ -109,7 +109,7 @@ def find_weights(
         else:
             found[name] = WeightsFile(name, path, sha256_of(path))
     if missing:
-        raise WeightsError(_missing_message(missing, reason))
+        raise MissingWeightsError(_missing_message(missing, reason), tuple(missing))
     return found
 
 

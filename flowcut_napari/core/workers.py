@@ -15,9 +15,10 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from flowcut_napari.core.description import FrameDescriber, FrameDescription
 from flowcut_napari.core.eigen import one_blas_thread
 from flowcut_napari.core.models import ModelPlan
-from flowcut_napari.core.pseudo_masks import FrameDescriber, FrameDescription, FrameMasks, segment_frame
+from flowcut_napari.core.pseudo_masks import FrameMasks, segment_frame
 from flowcut_napari.core.video import Video
 
 # A worker with torch and RAFT was measured at 1.0e9 bytes at most; and some room.

@@ -8,9 +8,9 @@ from conftest import write_frames
 
 from flowcut_napari.core import ArrayCache, CutParameters, FrameDescriber, open_video, segment_frame
 from flowcut_napari.core.bench import synthetic_features
+from flowcut_napari.core.description import FrameDescription
 from flowcut_napari.core.features import HandmadeFeatures, View
 from flowcut_napari.core.flow import DisFlow
-from flowcut_napari.core.pseudo_masks import FrameDescription
 from flowcut_napari.core.refine import FrameCrf, crf_is_available
 
 
@@ -90,7 +90,7 @@ def test_a_mask_is_judged_by_what_the_crf_made_of_it_not_by_what_others_left(mon
     first, second = segment_frame(description, parameters.with_changes(crf=False)).instances
     calls = []
 
-    def refine(_: FrameCrf, mask: np.ndarray) -> np.ndarray:
+    def refine(_: FrameCrf, mask: np.ndarray, pause: object = None) -> np.ndarray:
         calls.append(mask)
         return mask if len(calls) == 1 else mask | first.mask | np.roll(first.mask, 40, axis=1)
 

@@ -1,0 +1,69 @@
+"""The process that makes the masks of a whole video: ``flowcut masks`` with one video, telling of every frame."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from dataclasses import replace
+
+from flowcut_napari.core.cache import ArrayCache
+from flowcut_napari.core.errors import FlowCutError, MissingWeightsError
+from flowcut_napari.core.files import check_writable
+from flowcut_napari.core.pseudo_masks import FrameMasks
+from flowcut_napari.core.run import Segmenter
+from flowcut_napari.core.video import Video
+from flowcut_napari.core.video_job import MasksJob
+from flowcut_napari.live.messages import Failed, FrameDone, RunDone, RunJob, RunStarted
+from flowcut_napari.live.pipe import ParentPipes
+
+
+def run(parent: ParentPipes, job: RunJob) -> None:
+    """Do the job and tell how it goes; the last record is `RunDone` or `Failed`."""
+    machine = job.machine
+    masks_job = MasksJob(job.out, job.frames)
+    try:
+        check_writable(job.out)
+        cache = ArrayCache(limit_gb=machine.cache_limit_gb)
+        names = {job.parameters.features, job.parameters.flow}
+        weights = {name: path for name, path in machine.weights.items() if name in names}
+        with Segmenter(
+            job.parameters, weights=weights, device=machine.device, workers=job.workers, cache=cache
+        ) as segmenter:
+
+            def on_start(video: Video, count: int) -> None:
+                parent.send(RunStarted(count, (*segmenter.notices, *segmenter.video_notes(video))))
+
+            def on_frame(masks: FrameMasks) -> None:
+                parent.send(FrameDone(replace(masks, cuts=())))
+
+            made = masks_job.make(segmenter, job.entry, on_start, on_frame)
+        parent.send(RunDone(masks_job.path(job.entry), made.notes, made.seconds))
+    except MissingWeightsError as error:
+        parent.send(Failed(0, str(error), error.names))
+    except FlowCutError as error:
+        parent.send(Failed(0, str(error)))
+    except MemoryError as error:
+        parent.send(Failed(0, f"out of memory ({error}); try fewer workers"))
+
+
+def main() -> None:
+    """Serve the window that started this process: one job."""
+    parent = ParentPipes()
+    records = parent.records()
+    job = next(records, None)
+    # Ended on request, it puts its temporary files away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    def end_with_window() -> None:
+        for _ in records:
+            pass
+        signal.raise_signal(signal.SIGTERM)
+
+    if job is not None:
+        threading.Thread(target=end_with_window, daemon=True).start()
+        run(parent, job)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Videos and masks files as napari layers. What cannot be read gives one notification and no layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
+from flowcut_napari.core.video import Video, find_videos, open_video
+from flowcut_napari.viewer import layer_styles as styles
+from flowcut_napari.viewer.frame_results import FrameResults
+from flowcut_napari.viewer.layer_set import KEY, frames_layer_data
+from flowcut_napari.viewer.lazy_arrays import MaskLabels
+
+LayerData = tuple[Any, dict[str, Any], str]
+# What npe2 takes for "read, and there is no layer in it": the notification has said why.
+_NOTHING: list[tuple[None]] = [(None,)]
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[Any]] | None:
+    """Return what reads a path that napari.yaml claims; several paths at once are no video of ours."""
+    return read_layers if isinstance(path, str) else None
+
+
+def read_layers(path: str | Sequence[str]) -> list[Any]:
+    """Return the layers of a folder, a video file, a DAVIS root or a masks file."""
+    from napari.utils.notifications import show_error, show_info
+
+    assert isinstance(path, str)  # see get_reader
+    try:
+        if path.endswith(SUFFIX):
+            return masks_layers(Path(path))
+        entries = find_videos(path)
+        video = entries[0].open()
+    except FlowCutError as error:
+        show_error(str(error))
+        return _NOTHING
+    if len(entries) > 1:
+        show_info(
+            f"{path}: {len(entries)} videos; opened {video.name}, the others are in the list of the FlowCut panel"
+        )
+    for text in video.notices:
+        show_info(text)
+    return [video_layer(video, address=path)]
+
+
+def video_layer(video: Video, address: str | None = None) -> LayerData:
+    """Return the frames of a video as a layer; `address` is where its sisters are found."""
+    data, options = frames_layer_data(video)
+    if address is not None:
+        options["metadata"][KEY]["address"] = address
+    return data, options, "image"
+
+
+def masks_layers(path: Path) -> list[LayerData]:
+    """Return the frames and the masks of a masks file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, its video is not where it was, or is another one.
+    """
+    masks = load_masks(path)
+    video = video_of_masks(masks, path)
+    results = FrameResults(masks.parameters)
+    results.put_saved(masks)
+    labels = MaskLabels(results, video)
+    options = {
+        "name": f"{video.name} masks",
+        "axis_labels": styles.AXES,
+        "metadata": {KEY: {"role": "file masks", "video": video.name, "path": str(path)}},
+        "colormap": styles.label_colormap(),
+        **styles.MASKS.options(),
+    }
+    return [video_layer(video), (labels, options, "labels")]
+
+
+def video_of_masks(masks: VideoMasks, path: Path) -> Video:
+    """Open the video that masks were made of.
+
+    Raises
+    ------
+    InputError
+        If it is not where it was when they were made, or has changed since.
+    """
+    record = masks.video
+    address = f"{record.path}::{record.name}" if record.path.endswith(".json") else record.path
+    try:
+        video = open_video(address)
+    except InputError as error:
+        raise InputError(f"{path}: the video of these masks cannot be opened: {error}") from None
+    if (len(video), video.height, video.width) != (record.frames, record.height, record.width):
+        raise InputError(
+            f"{path}: was made of {record.frames} frames of {record.width}x{record.height}, but {record.path} has "
+            f"{len(video)} of {video.width}x{video.height}"
+        )
+    return video

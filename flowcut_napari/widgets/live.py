@@ -1,0 +1,181 @@
+"""The line to the computing process: questions out, answers in, and a new process when one dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.video import Video
+from flowcut_napari.live.child import Child
+from flowcut_napari.live.messages import CutsMade, Failed, Look, Machine, Open, Probe, Probed, Refined, Remark
+
+_MODULE = "flowcut_napari.live.cutter"
+# More deaths than this in so many seconds are no accident: then nothing is started again without being asked.
+_MOST_DEATHS = 3
+_DEATHS_WITHIN = 60.0
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why there is no answer: in words, with what could be done about it.
+
+    `missing` are names of weights; `is_dead` says that the process has to be started again by hand.
+    """
+
+    text: str
+    missing: tuple[str, ...] = ()
+    is_dead: bool = False
+
+
+class LiveLink(QObject):
+    """Asks one computing process about one video; its signals come on the thread of the window.
+
+    The process is started with the first question, so that a window without a video costs nothing.
+    """
+
+    answered = Signal(object)
+    troubled = Signal(object)
+    remarked = Signal(str)
+    work_changed = Signal(str)
+    _arrived = Signal(int, object)
+    _ended = Signal(int, str)
+
+    def __init__(self, environment: Mapping[str, str], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._environment = dict(environment)
+        self._child: Child | None = None
+        self._generation = 0
+        self._opened: Open | None = None
+        self._look: Look | None = None
+        self._number = 0
+        self._forward = True
+        self._deaths: list[float] = []
+        self._is_shut = False
+        self.work = ""
+        self._arrived.connect(self._on_arrived)
+        self._ended.connect(self._on_ended)
+
+    @property
+    def pid(self) -> int | None:
+        """The process that answers, if there is one."""
+        return self._child.pid if self._child and self._child.is_running else None
+
+    def open(self, video: Video, machine: Machine) -> None:
+        """Ask about this video from now on."""
+        self._opened = Open(video, machine)
+        self._look = None
+        if self._child is not None:
+            self._child.send(self._opened)
+        self._set_work("")
+
+    def look(self, frame: int, parameters: CutParameters, *, is_known: bool, has_flow: bool) -> None:
+        """Ask for all about a frame; what was asked before is given up."""
+        if self._opened is None or self._is_shut:
+            return
+        if self._look is not None and frame != self._look.frame:
+            self._forward = frame > self._look.frame
+        near = frames_ahead(frame, len(self._opened.video), self._forward)
+        self._number += 1
+        self._look = Look(self._number, frame, parameters, near, ahead_only=is_known, wants_flow=not has_flow)
+        if not is_known:
+            self._set_work("describing and cutting")
+        self._start().send(self._look)
+
+    def probe(self, frame: int, patch: tuple[int, int], parameters: CutParameters) -> None:
+        """Ask for the affinity of a patch of a frame."""
+        if self._opened is None or self._is_shut:
+            return
+        self._number += 1
+        self._start().send(Probe(self._number, frame, patch, parameters))
+
+    def restart(self) -> None:
+        """Start the process anew, and ask again what was asked last."""
+        self._deaths.clear()
+        self._drop_child()
+        if self._look is not None:
+            self._start().send(self._look)
+
+    def stop(self) -> None:
+        """End the process; the next question starts another."""
+        self._drop_child()
+        self._set_work("")
+
+    def shutdown(self) -> None:
+        """End the process for good. May be called again."""
+        self._is_shut = True
+        self._drop_child()
+
+    def _start(self) -> Child:
+        if self._child is None:
+            self._generation += 1
+            generation = self._generation
+            self._child = Child(
+                _MODULE,
+                lambda answer: self._arrived.emit(generation, answer),
+                lambda reason: self._ended.emit(generation, reason),
+                self._environment,
+            )
+            self._child.send(self._opened)
+        return self._child
+
+    def _drop_child(self) -> None:
+        self._generation += 1
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop(wait=False)
+
+    def _on_arrived(self, generation: int, answer: Any) -> None:
+        if generation != self._generation:
+            return
+        if isinstance(answer, Failed):
+            self._set_work("")
+            if self._look is None or answer.number >= self._look.number:
+                self.troubled.emit(Trouble(answer.text, answer.missing))
+        elif isinstance(answer, Remark):
+            self.remarked.emit(answer.text)
+        else:
+            if self._look is not None and not isinstance(answer, Probed) and answer.number == self._look.number:
+                if isinstance(answer, CutsMade):
+                    self._set_work("refining")
+                elif isinstance(answer, Refined):
+                    self._set_work("")
+            self.answered.emit(answer)
+
+    def _on_ended(self, generation: int, reason: str) -> None:
+        if generation != self._generation or self._is_shut:
+            return
+        self._child = None
+        self._set_work("")
+        now = time.monotonic()
+        self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
+        if len(self._deaths) > _MOST_DEATHS:
+            text = f"the computing process ended again: {reason}; nothing of yours is lost"
+            self.troubled.emit(Trouble(text, is_dead=True))
+            return
+        self.remarked.emit(f"the computing process ended and was started again: {reason}; nothing of yours is lost")
+        if self._look is not None:
+            self._start().send(self._look)
+
+    def _set_work(self, work: str) -> None:
+        if work != self.work:
+            self.work = work
+            self.work_changed.emit(work)
+
+
+def frames_ahead(frame: int, length: int, forward: bool) -> tuple[int, ...]:
+    """Return the frames to describe ahead: on the way that somebody goes through the video, and one back.
+
+    Examples
+    --------
+    >>> frames_ahead(5, 10, True), frames_ahead(0, 3, False)
+    ((6, 7, 8, 4), (1,))
+    """
+    step = 1 if forward else -1
+    wanted = [frame + step * distance for distance in range(1, _AHEAD + 1)] + [frame - step]
+    return tuple(index for index in wanted if 0 <= index < length)

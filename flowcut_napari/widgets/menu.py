@@ -1,0 +1,37 @@
+"""What the menu entries under Layers > Segment > FlowCut do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flowcut_napari.viewer.preferences import PLUGIN
+from flowcut_napari.widgets.panel import FlowCutPanel
+from flowcut_napari.widgets.workbench import workbench_of
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
+def show_panel(viewer: napari.viewer.Viewer) -> FlowCutPanel:
+    """Open the panel, or bring the open one to the front."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "FlowCut")
+    dock.show()
+    dock.raise_()
+    return panel
+
+
+def open_video(viewer: napari.viewer.Viewer) -> None:
+    """Ask for a video file, and open it."""
+    show_panel(viewer).video_bar.ask_file()
+
+
+def run_all_frames(viewer: napari.viewer.Viewer) -> None:
+    """Show where a run over all frames is started."""
+    panel = show_panel(viewer)
+    panel.tabs.setCurrentIndex(panel.tabs.count() - 1)
+
+
+def restore_layers(viewer: napari.viewer.Viewer) -> None:
+    """Bring back the layers that were deleted."""
+    workbench_of(viewer).restore_layers()

@@ -1,0 +1,62 @@
+"""What went wrong, in one place of the panel, with what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from flowcut_napari.widgets.live import Trouble
+
+
+class Notice(QFrame):
+    """A frame with a text and buttons; hidden while there is nothing to say."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("notice")
+        self.setStyleSheet("#notice { border: 1px solid #c8553d; border-radius: 4px; }")
+        self.text = QLabel()
+        self.text.setObjectName("notice text")
+        self.text.setWordWrap(True)
+        self._row = QHBoxLayout()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.addWidget(self.text)
+        layout.addLayout(self._row)
+        self.buttons: dict[str, QPushButton] = {}
+        self.hide()
+
+    def show_trouble(self, trouble: Trouble | None, actions: dict[str, tuple[str, Callable[[], None]]]) -> None:
+        """Show what went wrong with a button for each action, ``{name: (label, what it does)}``; None hides all."""
+        while self._row.count():
+            item = self._row.takeAt(0)
+            if widget := item.widget():
+                widget.hide()
+                widget.deleteLater()
+        self.buttons.clear()
+        self.setVisible(trouble is not None)
+        if trouble is None:
+            return
+        self.text.setText(readable(trouble))
+        self.setToolTip(trouble.text)
+        for name, (label, act) in actions.items():
+            button = QPushButton(label)
+            button.setObjectName(name)
+            button.clicked.connect(lambda _=False, act=act: act())
+            self._row.addWidget(button)
+            self.buttons[name] = button
+
+
+def readable(trouble: Trouble) -> str:
+    """Return the text of a trouble as it is shown: of missing weights only which, since the buttons say the rest.
+
+    Examples
+    --------
+    >>> readable(Trouble("missing weights: dino (x.pth); looked in ...", ("dino",)))
+    'The weights of dino are not on this machine.'
+    """
+    if trouble.missing:
+        names = " and ".join(trouble.missing)
+        return f"The weights of {names} are not on this machine."
+    return f"{trouble.text[:1].upper()}{trouble.text[1:]}"

@@ -1,0 +1,183 @@
+"""The FlowCut panel: the video at the top, tabs for what is done with it, and what goes on at the bottom."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from flowcut_napari.widgets.fetch import Fetcher
+from flowcut_napari.widgets.notices import Notice
+from flowcut_napari.widgets.probe_mouse import ProbeMouse
+from flowcut_napari.widgets.run.widget import RunTab
+from flowcut_napari.widgets.story.widget import StoryTab
+from flowcut_napari.widgets.tune.widget import TuneTab
+from flowcut_napari.widgets.video_bar import VideoBar
+from flowcut_napari.widgets.view_bar import ViewBar
+from flowcut_napari.widgets.workbench import workbench_of
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
+class FlowCutPanel(QWidget):
+    """The dock of the plugin.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Each has a workbench of its own; closing the panel and opening it again changes nothing there.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("flowcut panel")
+        self.setMinimumWidth(340)
+        bench = self.bench = workbench_of(viewer)
+        self.video_bar = VideoBar(bench)
+        self.view_bar = ViewBar(bench)
+        self.tune = TuneTab(bench)
+        self.story = StoryTab(bench, self.view_bar.show_role)
+        self.run = RunTab(bench)
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("tabs")
+        for tab, name in ((self.tune, "Tune"), (self.story, "Story"), (self.run, "Run")):
+            self.tabs.addTab(_scrolled(tab), name)
+        self.notice = Notice()
+        self.remark = QLabel()
+        self.remark.setObjectName("remark")
+        self.remark.setWordWrap(True)
+        self.remark.hide()
+        self.status = QLabel()
+        self.status.setObjectName("status")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(6)
+        layout.addWidget(self.video_bar)
+        layout.addWidget(self.view_bar)
+        layout.addWidget(self.notice)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.remark)
+        layout.addWidget(self.status)
+        self._probe_mouse = ProbeMouse(bench, self.story.controller)
+        self.story.probing_changed.connect(self._probe_mouse.set_on)
+        self._fetcher = Fetcher(bench.preferences.environment(), self)
+        self._fetcher.changed.connect(self._show_trouble)
+        self._fetcher.fetched.connect(bench.retry)
+        bench.trouble_changed.connect(self._show_trouble)
+        bench.work_changed.connect(lambda _: self._show_status())
+        bench.answered.connect(lambda _: self._show_status())
+        bench.frame_changed.connect(self._show_status)
+        bench.video_changed.connect(self._show_status)
+        bench.remarked.connect(self.show_remark)
+        # Only what is not a method of this object: it is gone by then.
+        self.destroyed.connect(_Detach(bench, self._probe_mouse, self._fetcher))
+        self._watched_window: QWidget | None = None
+        bench.attach_panel()
+        self._show_trouble()
+        self._show_status()
+        if warning := qt_warning():
+            self.show_remark(warning)
+
+    def showEvent(self, event: Any) -> None:  # Qt's name
+        """Learn which window this is in: with it everything ends."""
+        super().showEvent(event)
+        window = self.window()
+        if window is not self and window is not self._watched_window:
+            self._watched_window = window
+            bench = self.bench
+            window.destroyed.connect(lambda *_: _quietly(bench.shutdown))
+
+    def show_remark(self, text: str) -> None:
+        """Show something that is to be said once, until the next."""
+        self.remark.setText(text)
+        self.remark.setToolTip(text)
+        self.remark.setVisible(bool(text))
+
+    def _show_status(self) -> None:
+        self.status.setText(status_text(self.bench.work, self.bench.milliseconds, self.bench.video is not None))
+
+    def _show_trouble(self) -> None:
+        trouble = self.bench.trouble
+        actions: dict[str, Any] = {}
+        if trouble is not None and trouble.missing:
+            first = trouble.missing[0]
+            if self._fetcher.is_fetching:
+                actions["cancel_fetch"] = (f"Cancel fetching {self._fetcher.name}", self._fetcher.cancel)
+            else:
+                actions["choose_weights"] = ("Choose file…", lambda: self.tune.ask_for_weights(first))
+                actions["fetch_weights"] = ("Fetch", lambda: self._fetcher.fetch(trouble.missing))
+                actions["use_handmade"] = (
+                    "Use hand-made",
+                    lambda: self.tune.controller.choose_preset("handmade"),
+                )
+        elif trouble is not None:
+            actions["retry"] = ("Start again" if trouble.is_dead else "Try again", self.bench.retry)
+        self.notice.show_trouble(trouble, actions)
+        if self._fetcher.problem:
+            self.show_remark(self._fetcher.problem)
+        self._show_status()
+
+
+class _Detach:
+    """What is left to do when a panel is destroyed; holds nothing of the panel itself."""
+
+    def __init__(self, bench: Any, probe_mouse: ProbeMouse, fetcher: Fetcher) -> None:
+        self._bench, self._probe_mouse, self._fetcher = bench, probe_mouse, fetcher
+
+    def __call__(self, *_: object) -> None:
+        _quietly(lambda: self._probe_mouse.set_on(False))
+        _quietly(self._fetcher.cancel)
+        _quietly(self._bench.detach_panel)
+
+
+def _quietly(act: Any) -> None:
+    # While a window is torn down, Qt's half of an object may be gone before Python's.
+    with contextlib.suppress(RuntimeError, ReferenceError):
+        act()
+
+
+def _scrolled(tab: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidget(tab)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area
+
+
+def status_text(work: str, milliseconds: dict[str, float], has_video: bool) -> str:
+    """Say in one line what goes on.
+
+    Examples
+    --------
+    >>> status_text("", {"cuts": 8.2, "refined": 290.4}, True)
+    'ready · cuts 8 ms · masks 290 ms'
+    >>> status_text("refining", {"cuts": 8.2}, True)
+    'refining … · cuts 8 ms'
+    """
+    if not has_video:
+        return "open a video to begin"
+    parts = [f"{work} …" if work else "ready"]
+    if "cuts" in milliseconds:
+        parts.append(f"cuts {milliseconds['cuts']:.0f} ms")
+    if "refined" in milliseconds and not work:
+        parts.append(f"masks {milliseconds['refined']:.0f} ms")
+    return " · ".join(parts)
+
+
+def qt_warning() -> str | None:
+    """Return what is wrong with the Qt binding, if it is known to end the program: measured with PySide6 6.12.0.
+
+    Its calls give back a reference to None that they never took. Before Python 3.12 None is counted, and the program
+    is aborted when the count comes to nothing, after some ten thousand calls.
+    """
+    if sys.version_info >= (3, 12):
+        return None
+    pyside = sys.modules.get("PySide6")
+    if pyside is None or getattr(pyside, "__version__", "") != "6.12.0":
+        return None
+    return "PySide6 6.12.0 aborts the program on Python 3.11 sooner or later; mend it by: pip install 'PySide6<6.12'"

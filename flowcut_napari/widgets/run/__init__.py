@@ -1,0 +1,1 @@
+"""The tab that makes the masks of the whole video."""

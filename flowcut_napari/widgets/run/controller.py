@@ -1,0 +1,232 @@
+"""The life of a run over the whole video: one process, always a final state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from qtpy.QtCore import QObject, Signal
+
+from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.files import check_writable
+from flowcut_napari.core.store import VideoMasks, load_masks
+from flowcut_napari.core.video import Video, VideoEntry, open_video
+from flowcut_napari.core.video_job import choose_frames
+from flowcut_napari.live.child import Child
+from flowcut_napari.live.messages import Failed, FrameDone, RunDone, RunJob, RunStarted
+from flowcut_napari.widgets.live import Trouble
+from flowcut_napari.widgets.workbench import Workbench
+
+State = Literal["idle", "starting", "running", "done", "failed", "cancelled"]
+_MODULE = "flowcut_napari.live.whole_run"
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is; `seconds` since its first frame began."""
+
+    state: State = "idle"
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    path: Path | None = None
+    trouble: Trouble | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_going_on(self) -> bool:
+        """Whether there is something to cancel."""
+        return self.state in ("starting", "running")
+
+    def describe(self) -> str:
+        """Say it in one line.
+
+        Examples
+        --------
+        >>> RunProgress("running", 10, 80, 5.0).describe()
+        '10 of 80 frames, 2.0 frames/s, 35 s left'
+        """
+        if self.state == "idle":
+            return ""
+        if self.state == "starting":
+            return "loading models …"
+        if self.state == "running":
+            if not self.done or not self.seconds:
+                return f"0 of {self.total} frames"
+            speed = self.done / self.seconds
+            left = (self.total - self.done) / speed
+            return f"{self.done} of {self.total} frames, {speed:.1f} frames/s, {duration(left)} left"
+        if self.state == "done":
+            return f"{self.total} frames in {duration(self.seconds)} → {self.path}"
+        if self.state == "cancelled":
+            return f"cancelled after {self.done} of {self.total} frames; nothing was written"
+        return self.trouble.text if self.trouble else "failed"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words of a length that suits it.
+
+    Examples
+    --------
+    >>> duration(35.2), duration(125), duration(7260)
+    ('35 s', '2 min 5 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def run_of(bench: Workbench) -> RunController:
+    """Return the run of a workbench, the same every time: it outlives the panel that started it."""
+    found = bench.findChild(RunController)
+    return found if found is not None else RunController(bench)
+
+
+class RunController(QObject):
+    """Starts a run, follows it, and ends it; the result is taken up by the workbench.
+
+    Signals
+    -------
+    changed
+        `progress` is another.
+    """
+
+    changed = Signal()
+    _arrived = Signal(int, object)
+    _ended = Signal(int, str)
+    _loaded = Signal(int, object)
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(bench)
+        self._bench = bench
+        self._child: Child | None = None
+        self._generation = 0
+        self._began = 0.0
+        self._video: Video | None = None
+        self.progress = RunProgress()
+        self._arrived.connect(self._on_arrived)
+        self._ended.connect(self._on_ended)
+        self._loaded.connect(self._on_loaded)
+        bench.closing.connect(self.shutdown)
+
+    def job(self, out: Path, frames: slice, workers: int) -> RunJob:
+        """Return the job of the video that is looked at, as things are set now.
+
+        Raises
+        ------
+        FlowCutError
+            If there is no video, no such frame, or the folder cannot be written.
+        """
+        bench = self._bench
+        if bench.video is None:
+            raise FlowCutError("no video is open")
+        choose_frames(frames, bench.video)
+        check_writable(out)
+        entry = bench.entry
+        if entry is None:
+            place = str(bench.video.path)
+            entry = VideoEntry(bench.video.name, place, partial(open_video, place))
+        return RunJob(entry, out, bench.parameters, frames, bench.machine, workers)
+
+    def start(self, job: RunJob) -> None:
+        """Start a run; one at a time."""
+        if self.progress.is_going_on:
+            return
+        self._generation += 1
+        generation = self._generation
+        self._video = self._bench.video
+        self._set(RunProgress("starting"))
+        self._child = Child(
+            _MODULE,
+            lambda answer: self._arrived.emit(generation, answer),
+            lambda reason: self._ended.emit(generation, reason),
+            self._bench.preferences.environment(),
+        )
+        self._child.send(job)
+
+    def cancel(self) -> None:
+        """End the run with all its processes."""
+        if not self.progress.is_going_on:
+            return
+        self._drop()
+        self._set(RunProgress("cancelled", self.progress.done, self.progress.total))
+        # Frames that were shown as they came belong to no file.
+        self._bench.take_saved(self._bench.results.saved)
+
+    def shutdown(self) -> None:
+        """End the run without another word. May be called again."""
+        self._drop()
+
+    def _drop(self) -> None:
+        self._generation += 1
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop(wait=False)
+
+    def _on_arrived(self, generation: int, answer: Any) -> None:
+        if generation != self._generation:
+            return
+        progress = self.progress
+        if isinstance(answer, RunStarted):
+            self._began = time.monotonic()
+            self._set(RunProgress("running", 0, answer.frames, notes=answer.notes))
+        elif isinstance(answer, FrameDone):
+            if self._bench.video is self._video:
+                self._bench.results.put_saved_frame(answer.masks)
+                if answer.masks.index == self._bench.frame:
+                    self._bench.show_again()
+            seconds = time.monotonic() - self._began
+            self._set(RunProgress("running", progress.done + 1, progress.total, seconds, notes=progress.notes))
+        elif isinstance(answer, RunDone):
+            self._finish(answer, generation)
+        elif isinstance(answer, Failed):
+            self._drop()
+            trouble = Trouble(answer.text, answer.missing)
+            self._set(RunProgress("failed", progress.done, progress.total, trouble=trouble))
+
+    def _finish(self, answer: RunDone, generation: int) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop(wait=False)
+        notes = (*self.progress.notes, *answer.notes)
+        total = self.progress.total
+        self._set(RunProgress("done", total, total, answer.seconds, answer.path, notes=notes))
+
+        def load() -> None:
+            with contextlib.suppress(FlowCutError):  # somebody took it away at once; its frames were shown
+                self._loaded.emit(generation, load_masks(answer.path))
+
+        # A long video's file takes a second to read.
+        threading.Thread(target=load, daemon=True).start()
+
+    def _on_loaded(self, generation: int, masks: VideoMasks) -> None:
+        if generation == self._generation and self._bench.video is self._video:
+            self._bench.take_saved(masks)
+
+    def _on_ended(self, generation: int, reason: str) -> None:
+        if generation != self._generation or not self.progress.is_going_on:
+            return
+        self._child = None
+        trouble = Trouble(f"the run ended before it was done: {reason}")
+        self._set(RunProgress("failed", self.progress.done, self.progress.total, trouble=trouble))
+
+    def _set(self, progress: RunProgress) -> None:
+        self.progress = progress
+        self.changed.emit()
+
+
+def default_out(video: Video) -> Path:
+    """Return where masks of a video go if nothing is chosen: beside it, or in the home folder if that is not ours."""
+    beside = video.path.parent
+    if os.access(beside, os.W_OK) and "site-packages" not in beside.parts:
+        return beside / "masks"
+    return Path.home() / "flowcut-masks"

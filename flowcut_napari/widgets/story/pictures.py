@@ -1,0 +1,128 @@
+"""The story of a frame as small pictures and sentences; arrays and text, no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from flowcut_napari.core.masks import decode_rle
+from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.preview import COLOURS
+from flowcut_napari.core.pseudo_masks import FrameMasks
+from flowcut_napari.core.refine import upsample_mask
+from flowcut_napari.core.story import tell_cut, tell_mask, tell_stop
+from flowcut_napari.viewer.frame_results import FrameAnswer
+from flowcut_napari.viewer.layer_styles import diverging_picture
+from flowcut_napari.viewer.lazy_arrays import scaled
+
+_OPACITY = 0.55
+
+
+@dataclass(frozen=True)
+class StoryRow:
+    """One iteration: its eigenvector with the seed, its cut, its mask, each (h, w, 3) uint8, and what to say of it.
+
+    `is_kept` says whether a mask came of it; None while it is still being refined.
+    """
+
+    iteration: int
+    eigenvector: np.ndarray
+    cut: np.ndarray
+    mask: np.ndarray | None
+    numbers: str
+    verdict: str
+    is_kept: bool | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """All of a frame: the rows, and why they end."""
+
+    rows: tuple[StoryRow, ...]
+    stop: str
+
+
+def thumbnail(picture: np.ndarray, width: int) -> np.ndarray:
+    """Return a picture (H, W, 3) uint8 in a small size of the same shape."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def tell_story(
+    answer: FrameAnswer, masks: FrameMasks | None, small_frame: np.ndarray, parameters: CutParameters
+) -> Story:
+    """Draw and tell the cuts of a frame.
+
+    Parameters
+    ----------
+    answer : FrameAnswer
+    masks : FrameMasks or None
+        None while they are still being refined.
+    small_frame : (h, w, 3) uint8
+        The frame in the size of the pictures.
+    parameters : CutParameters
+    """
+    height, width = small_frame.shape[:2]
+    small_masks = {}
+    for instance in masks.instances if masks else ():
+        if instance.iteration is not None:
+            small_masks[instance.iteration] = _shrunk(decode_rle(instance.segmentation), height, width)
+    accepted = {cut.iteration for cut in answer.result.cuts}
+    rows = []
+    for cut in answer.cuts():
+        number = cut.iteration
+        if number not in accepted:
+            verdict, is_kept, picture = "refused, see below", False, None
+        elif masks is None:
+            verdict, is_kept, picture = "refining …", None, None
+        else:
+            verdict, is_kept = tell_mask(masks, number, parameters), number in small_masks
+            picture = _overlay(small_frame, small_masks[number], number) if is_kept else None
+        rows.append(
+            StoryRow(
+                iteration=number,
+                eigenvector=_with_seed(diverging_picture(scaled(cut.eigenvector)), cut.seed, height, width),
+                cut=_overlay(small_frame, upsample_mask(cut.raw_mask, height, width), number),
+                mask=picture,
+                numbers=tell_cut(cut),
+                verdict=verdict,
+                is_kept=is_kept,
+            )
+        )
+    return Story(tuple(rows), tell_stop(answer.result, parameters))
+
+
+def _overlay(frame: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
+    picture = frame.copy()
+    colour = np.array(COLOURS[(number - 1) % len(COLOURS)], np.float32)
+    picture[mask] = ((1 - _OPACITY) * picture[mask] + _OPACITY * colour).astype(np.uint8)
+    # What is not in it steps back, so that a small mask is found at once.
+    picture[~mask] = picture[~mask] // 3 * 2
+    return picture
+
+
+def _shrunk(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(int)
+    cols = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(int)
+    return mask[rows[:, None], cols]
+
+
+def _with_seed(patches: np.ndarray, seed: tuple[int, int], height: int, width: int) -> np.ndarray:
+    """Return a picture of patches at full size with a white frame around the seed."""
+    picture = np.stack([upsample_plane(patches[..., channel], height, width) for channel in range(3)], axis=-1)
+    top, bottom = (round(edge * height / patches.shape[0]) for edge in (seed[0], seed[0] + 1))
+    left, right = (round(edge * width / patches.shape[1]) for edge in (seed[1], seed[1] + 1))
+    top, left = max(0, top - 1), max(0, left - 1)
+    picture[top : bottom + 1, left : right + 1] = 255
+    inner = picture[top + 1 : bottom, left + 1 : right]
+    inner[:] = patches[seed]
+    return picture
+
+
+def upsample_plane(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return values of patches as pixels, nearest neighbour."""
+    rows = (np.arange(height) * values.shape[0]) // height
+    cols = (np.arange(width) * values.shape[1]) // width
+    return values[rows[:, None], cols]

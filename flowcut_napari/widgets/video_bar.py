@@ -1,0 +1,148 @@
+"""Which video is looked at: a list of those at hand, and a button to open another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
+
+from flowcut_napari.core import sample
+from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.video import Video, VideoEntry, find_videos
+from flowcut_napari.core.video_file import VIDEO_SUFFIXES
+from flowcut_napari.widgets.story.widget import frame_text
+from flowcut_napari.widgets.workbench import Workbench
+
+
+class VideoBar(QWidget):
+    """Opens videos without keeping the window waiting: a long file is looked through on a thread."""
+
+    _opened = Signal(object, object, object)
+    _failed = Signal(str)
+
+    def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        self.videos = QComboBox()
+        self.videos.setObjectName("videos")
+        self.videos.setToolTip("The video that is looked at; others of the same dataset can be chosen here")
+        self.videos.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.videos.activated.connect(self._choose)
+        self.open_button = QToolButton()
+        self.open_button.setText("Open")
+        self.open_button.setObjectName("open")
+        self.open_button.setToolTip("Open a folder of images, a DAVIS root, a video file or a YouTube-VIS json")
+        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QMenu(self.open_button)
+        menu.addAction("Folder of images or DAVIS root…", self.ask_folder)
+        menu.addAction("Video file or YouTube-VIS json…", self.ask_file)
+        menu.addSeparator()
+        menu.addAction("Bundled clip (felt toys)", self.open_sample)
+        self.open_button.setMenu(menu)
+        self.text = QLabel()
+        self.text.setObjectName("video text")
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.videos, 1)
+        row.addWidget(self.open_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(row)
+        layout.addWidget(self.text)
+        self._opened.connect(self._on_opened)
+        self._failed.connect(self._on_failed)
+        bench.video_changed.connect(self.refresh)
+        bench.frame_changed.connect(self._show_text)
+        bench.answered.connect(lambda _: self._show_text())
+        bench.layers_changed.connect(self.refresh)
+        self.refresh()
+
+    def open(self, address: str) -> None:
+        """Open the first video at an address, on a thread."""
+
+        def find() -> tuple[VideoEntry, Video, list[VideoEntry]]:
+            entries = find_videos(address)
+            return entries[0], entries[0].open(), entries
+
+        self._in_background(find)
+
+    def open_sample(self) -> None:
+        """Open the bundled clip."""
+        self.open(f"{sample.sample_folder()}::{sample.NAME}")
+
+    def ask_folder(self) -> None:
+        """Let the user choose a folder."""
+        if chosen := QFileDialog.getExistingDirectory(self, "Open a folder of images or a DAVIS root"):
+            self.open(chosen)
+
+    def ask_file(self) -> None:
+        """Let the user choose a file."""
+        patterns = " ".join(f"*{suffix}" for suffix in sorted(VIDEO_SUFFIXES))
+        chosen, _ = QFileDialog.getOpenFileName(self, "Open a video", "", f"Videos ({patterns} *.json);;All files (*)")
+        if chosen:
+            self.open(chosen)
+
+    def refresh(self) -> None:
+        """Show the videos at hand, and which is looked at."""
+        self.videos.clear()
+        bench = self._bench
+        names = []
+        for video in bench.videos():
+            self.videos.addItem(video.name, video)
+            names.append((video.name, str(video.path)))
+        for entry in bench.sisters:
+            if not any(name == entry.name for name, _ in names):
+                self.videos.addItem(entry.name, entry)
+        for place in range(self.videos.count()):
+            if self.videos.itemData(place) is bench.video:
+                self.videos.setCurrentIndex(place)
+        self.videos.setEnabled(self.videos.count() > 0)
+        self._show_text()
+
+    def _choose(self, place: int) -> None:
+        chosen = self.videos.itemData(place)
+        if isinstance(chosen, VideoEntry):
+            sisters = self._bench.sisters
+            self._in_background(lambda: (chosen, chosen.open(), sisters))
+        elif chosen is not None and chosen is not self._bench.video:
+            self._bench.switch(chosen)
+
+    def _in_background(self, find: Callable[[], tuple[VideoEntry, Video, list[VideoEntry]]]) -> None:
+        self.open_button.setEnabled(False)
+        self.text.setText("opening …")
+
+        def work() -> None:
+            try:
+                self._opened.emit(*find())
+            except FlowCutError as error:
+                self._failed.emit(str(error))
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def _on_opened(self, entry: VideoEntry, video: Video, sisters: list[VideoEntry]) -> None:
+        self.open_button.setEnabled(True)
+        self._bench.take(entry, video, sisters)
+
+    def _on_failed(self, text: str) -> None:
+        self.open_button.setEnabled(True)
+        self.refresh()
+        say_error(text)
+
+    def _show_text(self, *_: Any) -> None:
+        video = self._bench.video
+        if video is None:
+            self.text.setText("no video: open one, or drop it on the window")
+            return
+        size = f"{video.width} x {video.height}"
+        self.text.setText(f"{size} · " + " · ".join(frame_text(self._bench).splitlines()))
+
+
+def say_error(text: str) -> None:
+    """Say what went wrong where napari says such things."""
+    from napari.utils.notifications import show_error
+
+    show_error(text)

@@ -1,0 +1,446 @@
+"""What all tabs of one viewer share: the video, the parameters, what is known of the frames, and the layers."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
+
+from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.parameters import CutParameters
+from flowcut_napari.core.store import VideoMasks
+from flowcut_napari.core.video import Video, VideoEntry, find_videos
+from flowcut_napari.live.messages import CutsMade, Described, Machine, Probed, Refined
+from flowcut_napari.viewer.frame_results import FrameAnswer, FrameResults
+from flowcut_napari.viewer.layer_set import KEY, LayerSet, frames_layer, ours, video_of
+from flowcut_napari.viewer.lazy_arrays import MaskLabels
+from flowcut_napari.viewer.preferences import Preferences
+from flowcut_napari.widgets.live import LiveLink, Trouble
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+_of_viewer: weakref.WeakKeyDictionary[ViewerModel, Workbench] = weakref.WeakKeyDictionary()
+
+
+def workbench_of(viewer: ViewerModel) -> Workbench:
+    """Return the workbench of a viewer, the same every time; a proxy of napari's counts as its viewer."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    bench = _of_viewer.get(viewer)
+    if bench is None or bench.is_shut:
+        bench = _of_viewer[viewer] = Workbench(viewer)
+    return bench
+
+
+class Workbench(QObject):
+    """The state of one viewer. It lives as long as the viewer; panels come and go.
+
+    Signals
+    -------
+    video_changed
+        Another video is looked at, or none.
+    parameters_changed
+        Whoever changed them.
+    frame_changed
+        Another frame is looked at.
+    answered (str)
+        Something new is known of the frame that is looked at: ``flow``, ``cuts``, ``masks`` or ``probe``.
+    work_changed (str)
+        What the computing process does now; empty for nothing.
+    trouble_changed
+        `trouble` is another, or gone.
+    remarked (str)
+        Something to be said once.
+    layers_changed
+        Layers came, went, or were deleted by the user.
+    closing
+        The viewer goes; all that runs has to end.
+    """
+
+    video_changed = Signal()
+    parameters_changed = Signal()
+    frame_changed = Signal()
+    answered = Signal(str)
+    work_changed = Signal(str)
+    trouble_changed = Signal()
+    remarked = Signal(str)
+    layers_changed = Signal()
+    closing = Signal()
+
+    def __init__(self, viewer: ViewerModel, preferences: Preferences | None = None) -> None:
+        super().__init__()
+        if preferences is None:
+            from flowcut_napari.viewer.preferences import read_preferences
+
+            preferences = read_preferences()
+        self._viewer = weakref.ref(viewer)
+        self.preferences = preferences
+        self.machine: Machine = preferences.machine()
+        self.parameters = CutParameters.preset("handmade")
+        self.results = FrameResults(self.parameters)
+        self.layers: LayerSet | None = None
+        self.video: Video | None = None
+        self.entry: VideoEntry | None = None
+        self.sisters: list[VideoEntry] = []
+        self.frame = 0
+        self.trouble: Trouble | None = None
+        self.probed: Probed | None = None
+        self.milliseconds: dict[str, float] = {}
+        self.is_live = True
+        self.is_shut = False
+        self._described: Described | None = None
+        self._to_make: list[str] = []
+        self._panels = 0
+        self.live = LiveLink(preferences.environment(), self)
+        self.live.answered.connect(self._on_answer)
+        self.live.troubled.connect(self._set_trouble)
+        self.live.remarked.connect(self.remarked)
+        self.live.work_changed.connect(self.work_changed)
+        self._maker = QTimer(self)
+        self._maker.setInterval(0)
+        self._maker.timeout.connect(self._make_next_layer)
+        viewer.dims.events.current_step.connect(self._on_step)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.shutdown)
+        atexit.register(_shutdown_later, weakref.ref(self))
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer.
+
+        Raises
+        ------
+        ReferenceError
+            If it is gone.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            raise ReferenceError("the viewer is closed")
+        return viewer
+
+    # The video.
+
+    def open(self, address: str) -> None:
+        """Open the video, or the first of the videos, at an address, and look at it.
+
+        Raises
+        ------
+        FlowCutError
+            If there is none, or it cannot be opened.
+        """
+        entries = find_videos(address)
+        self.take(entries[0], entries[0].open(), entries)
+
+    def take(self, entry: VideoEntry, video: Video, sisters: Sequence[VideoEntry] = ()) -> None:
+        """Look at a video that was opened; `sisters` are those found at the same address."""
+        for layer in ours(self.viewer.layers):
+            known = video_of(layer)
+            # One of the same place takes its turn; frames of another video are only hidden.
+            if known is not None and known.path == video.path and known.name == video.name:
+                self._adopt(layer, known, entry, sisters)
+                return
+            layer.visible = False
+        with self.viewer.layers.events.inserted.blocker(self._on_inserted):
+            layer = frames_layer(self.viewer, video)
+        self._adopt(layer, video, entry, sisters)
+        for text in video.notices:
+            self.remarked.emit(text)
+
+    def look_for_video(self) -> None:
+        """Look at the video of the topmost layer of ours, if none is looked at yet."""
+        if self.video is None and (found := ours(self.viewer.layers)):
+            self._adopt_layer(found[-1])
+
+    def videos(self) -> list[Video]:
+        """Return the videos that have a layer in this viewer."""
+        return [video for layer in ours(self.viewer.layers) if (video := video_of(layer)) is not None]
+
+    def switch(self, video: Video) -> None:
+        """Look at another video that has a layer here."""
+        for layer in ours(self.viewer.layers):
+            if video_of(layer) is video:
+                layer.visible = True
+                self._adopt_layer(layer)
+            else:
+                layer.visible = False
+
+    def _adopt_layer(self, layer: Layer) -> None:
+        video = video_of(layer)
+        assert video is not None  # only layers of ours come here
+        address = layer.metadata[KEY].get("address")
+        sisters: list[VideoEntry] = []
+        with contextlib.suppress(FlowCutError):  # the video is open; that its place is gone does not matter
+            sisters = find_videos(address or video.path)
+        entry = next((entry for entry in sisters if entry.name == video.name), None)
+        self._adopt(layer, video, entry, sisters)
+
+    def _adopt(self, layer: Layer, video: Video, entry: VideoEntry | None, sisters: Sequence[VideoEntry]) -> None:
+        if self.layers is not None:
+            self._close_layers()
+        layer.visible = True
+        layer.data.on_damage = self.remarked.emit
+        self.video, self.entry, self.sisters = video, entry, list(sisters)
+        self.results = FrameResults(self.parameters)
+        self.results.weights = dict(self.machine.weights)
+        self.layers = LayerSet(self.viewer, layer, video, self.results)
+        self._take_saved_layer(video)
+        self.probed, self._described = None, None
+        self.frame = self._current_frame()
+        self.results.frame = self.frame
+        self._set_trouble(None)
+        self.live.open(video, self.machine)
+        self.video_changed.emit()
+        self.look()
+
+    def _take_saved_layer(self, video: Video) -> None:
+        """Take up the masks that came with the video out of a masks file."""
+        for layer in list(self.viewer.layers):
+            if isinstance(layer.data, MaskLabels) and layer.data.video.path == video.path and layer.data.results.saved:
+                self.set_parameters(layer.data.results.saved.parameters)
+                self.results.put_saved(layer.data.results.saved)
+                self.viewer.layers.remove(layer)
+                return
+
+    def _close_layers(self) -> None:
+        self._maker.stop()
+        self._to_make.clear()
+        if self.layers is not None:
+            self.layers.close()
+            self.layers = None
+
+    # What is asked.
+
+    def set_parameters(self, parameters: CutParameters) -> None:
+        """Ask with other parameters from now on."""
+        if parameters == self.parameters:
+            return
+        self.parameters = self.results.parameters = parameters
+        self._set_trouble(None)
+        self.parameters_changed.emit()
+        self.look()
+
+    def set_machine(self, machine: Machine) -> None:
+        """Compute elsewhere, or with other weights, from now on."""
+        if machine == self.machine:
+            return
+        self.machine = machine
+        self.results.weights = dict(machine.weights)
+        self._set_trouble(None)
+        if self.video is not None:
+            self.live.open(self.video, machine)
+            self.look()
+
+    def give_weights(self, name: str, path: Path) -> None:
+        """Use a weights file for a model."""
+        self.set_machine(replace(self.machine, weights={**self.machine.weights, name: path}))
+
+    def set_live(self, is_live: bool) -> None:
+        """Whether frames are computed as they are looked at."""
+        self.is_live = is_live
+        if is_live:
+            self.look()
+        else:
+            self.live.stop()
+
+    def look(self) -> None:
+        """Ask for all about the frame that is looked at, and the frames around it."""
+        if self.video is None or not self.is_live or self.is_shut or not self._panels:
+            return
+        frame, parameters = self.frame, self.parameters
+        has_flow = not parameters.uses_flow or self.results.flow_picture(frame) is not None
+        is_known = self.results.is_complete(frame) and has_flow
+        self.live.look(frame, parameters, is_known=is_known, has_flow=has_flow)
+
+    @property
+    def work(self) -> str:
+        """What the computing process does now; empty for nothing."""
+        return self.live.work
+
+    def probe(self, patch: tuple[int, int]) -> None:
+        """Ask for the affinity of a patch of this frame."""
+        self.live.probe(self.frame, patch, self.parameters)
+
+    def retry(self) -> None:
+        """Ask again after something went wrong."""
+        self._set_trouble(None)
+        if self.video is not None:
+            self.live.open(self.video, self.machine)
+        self.live.restart()
+        self.look()
+
+    # What is answered.
+
+    @property
+    def answer(self) -> FrameAnswer | None:
+        """What is known of the cuts of the frame that is looked at."""
+        return self.results.answer(self.frame)
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the patches, once a frame was described."""
+        return self._described.grid if self._described else None
+
+    @property
+    def partner(self) -> int | None:
+        """The frame that the flow of the frame that is looked at leads to, as far as it is known."""
+        described = self._described
+        return described.partner if described and described.frame == self.frame else None
+
+    def _on_answer(self, answer: Any) -> None:
+        if self.layers is None or answer.parameters != self.parameters:
+            return  # it was asked with a slider elsewhere
+        is_here = answer.frame == self.frame
+        if isinstance(answer, Described):
+            if answer.flow_picture is not None:
+                self.results.put_flow(answer.frame, answer.parameters, answer.flow_picture)
+            if is_here:
+                self._described = answer
+                self._want_layers(answer)
+                if answer.flow_picture is not None:
+                    self.layers.refresh(lambda role: role == "flow")
+                    self.answered.emit("flow")
+        elif isinstance(answer, CutsMade):
+            self.results.put_cuts(answer.frame, answer.parameters, answer.result)
+            self.milliseconds["cuts"] = answer.milliseconds
+            if is_here:
+                self._set_trouble(None)
+                self.layers.refresh(lambda role: role.partition(" ")[0] in ("eigenvector", "cut", "masks"))
+                self.layers.show_frame(self.frame)
+                self.answered.emit("cuts")
+        elif isinstance(answer, Refined):
+            self.results.put_masks(answer.frame, answer.parameters, answer.masks)
+            self.milliseconds["refined"] = answer.milliseconds
+            if is_here:
+                self.layers.refresh(lambda role: role == "masks")
+                self.layers.show_frame(self.frame)
+                self.answered.emit("masks")
+        elif isinstance(answer, Probed) and is_here:
+            self.probed = answer
+            self.answered.emit("probe")
+
+    def take_saved(self, masks: VideoMasks | None) -> None:
+        """Take up masks of the whole video, and show them where nothing fresher is known."""
+        self.results.put_saved(masks)
+        self.show_again()
+
+    def show_again(self) -> None:
+        """Draw the masks of this frame anew."""
+        if self.layers is not None:
+            self.layers.refresh(lambda role: role == "masks")
+            self.layers.show_frame(self.frame)
+        self.answered.emit("masks")
+
+    def _set_trouble(self, trouble: Trouble | None) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self.trouble_changed.emit()
+
+    # The layers and the time axis.
+
+    def restore_layers(self) -> set[str]:
+        """Bring back the layers that the user deleted; return their roles."""
+        if self.layers is None or self.video is None:
+            return set()
+        deleted = self.layers.restore()
+        if "frames" in deleted:
+            with self.viewer.layers.events.inserted.blocker(self._on_inserted):
+                layer = frames_layer(self.viewer, self.video)
+            self.viewer.layers.move(self.viewer.layers.index(layer), 0)
+            self.layers.put_frames(layer)
+        if self._described is not None:
+            self._want_layers(self._described)
+        self.layers_changed.emit()
+        return deleted
+
+    def _want_layers(self, described: Described) -> None:
+        assert self.layers is not None and self.video is not None  # it is about their video
+        size = self.parameters.frame_size(self.video.height, self.video.width)
+        has_flow = self.parameters.uses_flow and described.partner is not None
+        self._to_make = self.layers.missing(size, described.grid, self.parameters.max_instances, has_flow)
+        if self._to_make:
+            self._maker.start()
+
+    def _make_next_layer(self) -> None:
+        """Make one layer in each turn of the event loop: each takes napari some 100 ms."""
+        if not self._to_make or self.layers is None or self._described is None or self.video is None:
+            self._maker.stop()
+            self.layers_changed.emit()
+            return
+        size = self.parameters.frame_size(self.video.height, self.video.width)
+        self.layers.make(self._to_make.pop(0), size, self._described.grid)
+        self.layers.show_frame(self.frame)
+
+    def _current_frame(self) -> int:
+        assert self.video is not None
+        point = self.viewer.dims.point
+        index = round(point[-3]) if len(point) >= 3 else 0
+        return min(max(0, index), len(self.video) - 1)
+
+    def _on_step(self) -> None:
+        if self.video is None or self.is_shut:
+            return
+        frame = self._current_frame()
+        if frame == self.frame:
+            return
+        self.frame = self.results.frame = frame
+        self.probed = None
+        if self.layers is not None:
+            self.layers.show_frame(frame)
+        self.frame_changed.emit()
+        self.look()
+
+    def _on_inserted(self, event: Any) -> None:
+        layer = event.value
+        if self._panels and video_of(layer) is not None and video_of(layer) is not self.video:
+            # After the reader has added all its layers.
+            QTimer.singleShot(0, lambda: self._adopt_inserted(layer))
+
+    def _adopt_inserted(self, layer: Layer) -> None:
+        if self.is_shut or layer not in self.viewer.layers:
+            return
+        for other in ours(self.viewer.layers):
+            other.visible = other is layer
+        self._adopt_layer(layer)
+
+    def _on_removed(self, event: Any) -> None:
+        self.layers_changed.emit()
+
+    # Panels, and the end.
+
+    def attach_panel(self) -> None:
+        """Count a panel that is open; the first one begins to look."""
+        self._panels += 1
+        self.look_for_video()
+        self.look()
+
+    def detach_panel(self) -> None:
+        """Count a panel that was closed; without any, nothing is computed."""
+        self._panels = max(0, self._panels - 1)
+        if not self._panels and not self.is_shut:
+            self.live.stop()
+
+    def shutdown(self) -> None:
+        """End all processes. May be called again."""
+        if self.is_shut:
+            return
+        self.is_shut = True
+        self._maker.stop()
+        self.live.shutdown()
+        self.closing.emit()
+
+
+def _shutdown_later(bench: weakref.ref[Workbench]) -> None:
+    found = bench()
+    if found is not None:
+        with contextlib.suppress(RuntimeError):  # Qt has already taken its half away
+            found.shutdown()
