@@ -68,3 +68,19 @@ def weights_verify(as_json: Json = False) -> None:
     from flowcut_napari.commands.weights import verify
 
     raise typer.Exit(verify(as_json))
+
+
+def gui(
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PATH]",
+            help="folder of images, video file, DAVIS root, YouTube-VIS json, ROOT::NAME or NAME.masks.json",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Open the napari workbench: see the cuts of a video, and tune them live."""
+    from flowcut_napari.commands.gui import run_gui
+
+    raise typer.Exit(run_gui(path))

@@ -179,11 +179,13 @@ class LayerSet:
             options["colormap"] = styles.affinity_colormap()
         elif kind == "labels":
             options["colormap"] = styles.label_colormap()
-        selected = set(self._viewer.layers.selection)
+        selected = {layer for layer in self._viewer.layers.selection if role_of(layer) not in ("frames", "truth")}
         layer = getattr(self._viewer, f"add_{kind}")(data, **options)
         self._layers[role] = layer
         self._place(role, layer)
-        # What the user had chosen stays chosen.
+        # What the user had chosen stays chosen; else the masks are what one wants to hold.
+        if not selected and (masks := self._layers.get("masks")):
+            selected = {masks}
         if selected:
             self._viewer.layers.selection = selected
 

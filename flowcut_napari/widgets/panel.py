@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
+from flowcut_napari.core.store import SUFFIX
+from flowcut_napari.viewer.preferences import PLUGIN
 from flowcut_napari.widgets.fetch import Fetcher
 from flowcut_napari.widgets.notices import Notice
 from flowcut_napari.widgets.probe_mouse import ProbeMouse
@@ -90,6 +92,13 @@ class FlowCutPanel(QWidget):
             self._watched_window = window
             bench = self.bench
             window.destroyed.connect(lambda *_: _quietly(bench.shutdown))
+
+    def open(self, path: str) -> None:
+        """Open a video, or a masks file with its video."""
+        if path.endswith(SUFFIX):
+            self.bench.viewer.open(path, plugin=PLUGIN)
+        else:
+            self.video_bar.open(path)
 
     def show_remark(self, text: str) -> None:
         """Show something that is to be said once, until the next."""

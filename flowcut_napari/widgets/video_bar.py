@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from flowcut_napari.core import sample
 from flowcut_napari.core.errors import FlowCutError
@@ -31,11 +31,9 @@ class VideoBar(QWidget):
         self.videos.setToolTip("The video that is looked at; others of the same dataset can be chosen here")
         self.videos.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.videos.activated.connect(self._choose)
-        self.open_button = QToolButton()
-        self.open_button.setText("Open")
+        self.open_button = QPushButton("Open")
         self.open_button.setObjectName("open")
         self.open_button.setToolTip("Open a folder of images, a DAVIS root, a video file or a YouTube-VIS json")
-        self.open_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.open_button)
         menu.addAction("Folder of images or DAVIS root…", self.ask_folder)
         menu.addAction("Video file or YouTube-VIS json…", self.ask_file)

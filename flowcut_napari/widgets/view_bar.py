@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QToolButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QSpinBox, QWidget
 
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -27,14 +27,15 @@ class ViewBar(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        self.buttons: dict[str, QToolButton] = {}
+        self.buttons: dict[str, QPushButton] = {}
         for kind, (word, tip) in _KINDS.items():
-            button = QToolButton()
-            button.setText(word)
+            button = QPushButton(word)
             button.setObjectName(f"show {kind}")
             button.setToolTip(tip)
             button.setCheckable(True)
             button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            # Six of them and a number side by side: the theme's own padding would push the panel wide.
+            button.setStyleSheet("QPushButton { padding: 4px 2px; min-width: 20px; }")
             button.clicked.connect(lambda on, kind=kind: self.show_kind(kind, bool(on)))
             layout.addWidget(button)
             self.buttons[kind] = button
@@ -111,8 +112,3 @@ class ViewBar(QWidget):
         layer = self._bench.layers[role] if self._bench.layers else None
         if layer is not None and layer.visible != on:
             layer.visible = on
-
-
-def view_label() -> QLabel:
-    """Return the word before the bar."""
-    return QLabel("Show")

@@ -199,8 +199,14 @@ class Workbench(QObject):
         self.results.frame = self.frame
         self._set_trouble(None)
         self.live.open(video, self.machine)
+        # Panels that came since have changed the size of the canvas.
+        QTimer.singleShot(0, self._fit_view)
         self.video_changed.emit()
         self.look()
+
+    def _fit_view(self) -> None:
+        if not self.is_shut and self._viewer() is not None:
+            self.viewer.reset_view()
 
     def _take_saved_layer(self, video: Video) -> None:
         """Take up the masks that came with the video out of a masks file."""

@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.files import check_writable
+from flowcut_napari.core.sample import sample_folder
 from flowcut_napari.core.store import VideoMasks, load_masks
 from flowcut_napari.core.video import Video, VideoEntry, open_video
 from flowcut_napari.core.video_job import choose_frames
@@ -227,6 +228,8 @@ class RunController(QObject):
 def default_out(video: Video) -> Path:
     """Return where masks of a video go if nothing is chosen: beside it, or in the home folder if that is not ours."""
     beside = video.path.parent
+    if sample_folder() in (Path(os.path.abspath(video.path)).parents):
+        return Path.home() / "flowcut-masks"
     if os.access(beside, os.W_OK) and "site-packages" not in beside.parts:
         return beside / "masks"
     return Path.home() / "flowcut-masks"

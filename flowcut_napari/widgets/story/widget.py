@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -203,8 +202,8 @@ class StoryTab(QWidget):
         parts.setSpacing(2)
         self.parts = QButtonGroup(self)
         for part in PARTS:
-            button = QToolButton()
-            button.setText(part)
+            button = QPushButton(part)
+            button.setStyleSheet("QPushButton { padding: 4px 2px; min-width: 20px; }")
             button.setObjectName(f"probe {part}")
             button.setCheckable(True)
             button.setChecked(part == self.controller.part)
@@ -246,7 +245,7 @@ def frame_text(bench: Workbench) -> str:
     """Say which frame it is, and where its flow leads."""
     if bench.video is None:
         return ""
-    text = f"frame {bench.frame} of {len(bench.video)}"
+    text = f"frame {bench.frame} | {len(bench.video) - 1}"
     if bench.partner is not None:
         text += f"\nflow to {bench.partner}"
     if bench.grid is not None:

@@ -1,0 +1,61 @@
+"""``flowcut gui``: napari with the FlowCut panel."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from flowcut_napari.core.errors import InputError, MissingPackageError
+from flowcut_napari.core.store import SUFFIX, load_masks
+from flowcut_napari.core.video import find_videos
+
+
+def run_gui(path: str | None) -> int:
+    """Open the window on a video, or on none, and return when it is closed.
+
+    Raises
+    ------
+    InputError
+        If there is no video at the path; then no window is opened.
+    MissingPackageError
+        If napari or a display is not there.
+    """
+    _check_window()
+    if path is not None:
+        if path.endswith(SUFFIX):
+            from flowcut_napari.viewer.reader import video_of_masks
+
+            video_of_masks(load_masks(path), Path(path))
+        else:
+            find_videos(path)[0].open()
+    import napari
+
+    viewer = napari.Viewer(title="FlowCut")
+    open_panel(viewer, path)
+    napari.run()
+    return 0
+
+
+def open_panel(viewer: Any, path: str | None) -> Any:
+    """Open the panel in a viewer, and a video in it; return the panel."""
+    from flowcut_napari.widgets.menu import show_panel
+
+    panel = show_panel(viewer)
+    if path is not None:
+        panel.open(path)
+    return panel
+
+
+def _check_window() -> None:
+    if importlib.util.find_spec("napari") is None:
+        raise MissingPackageError('the window needs napari and a Qt binding: pip install "napari[pyside6]>=0.9"')
+    bindings = ("PySide6", "PyQt6", "PyQt5")
+    if not any(importlib.util.find_spec(name) for name in bindings):
+        raise MissingPackageError('the window needs a Qt binding: pip install "napari[pyside6]>=0.9"')
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM")
+    if sys.platform.startswith("linux") and not has_display:
+        # Qt would abort the whole process.
+        raise InputError("no display: set DISPLAY, or use flowcut masks, which needs no window")
