@@ -36,7 +36,7 @@ from flowcut_napari.live.pipe import ParentPipes
 
 # A slider that moves asks more often than this: only when it rests is it worth to begin the CRF.
 _REST_SECONDS = 0.08
-_KEPT_BYTES = 400_000_000
+_KEPT_BYTES = 200_000_000
 
 
 class _Superseded(Exception):

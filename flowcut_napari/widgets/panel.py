@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +80,7 @@ class FlowCutPanel(QWidget):
         # Only what is not a method of this object: it is gone by then.
         self.destroyed.connect(_Detach(bench, self._probe_mouse, self._fetcher))
         self._watched_window: QWidget | None = None
+        settle_memory()
         bench.attach_panel()
         self._show_trouble()
         self._show_status()
@@ -156,6 +159,16 @@ def _scrolled(tab: QWidget) -> QScrollArea:
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     return area
+
+
+@functools.cache
+def settle_memory() -> None:
+    """Tell Python's garbage collector, once, that what is there now is there to stay.
+
+    It looks through all objects every so often, and those that napari imports keep it, and the window, busy for 200 ms.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def status_text(work: str, milliseconds: dict[str, float], has_video: bool) -> str:
