@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flowcut_napari.core.errors import InputError, MissingPackageError
+from flowcut_napari.core.errors import FlowCutError, InputError, MissingPackageError
 from flowcut_napari.core.store import SUFFIX, load_masks
 from flowcut_napari.core.video import find_videos
 
@@ -23,7 +23,7 @@ def run_gui(path: str | None) -> int:
     MissingPackageError
         If napari or a display is not there.
     """
-    _check_window()
+    check_window()
     if path is not None:
         if path.endswith(SUFFIX):
             from flowcut_napari.viewer.reader import video_of_masks
@@ -49,13 +49,25 @@ def open_panel(viewer: Any, path: str | None) -> Any:
     return panel
 
 
-def _check_window() -> None:
-    if importlib.util.find_spec("napari") is None:
-        raise MissingPackageError('the window needs napari and a Qt binding: pip install "napari[pyside6]>=0.9"')
-    bindings = ("PySide6", "PyQt6", "PyQt5")
-    if not any(importlib.util.find_spec(name) for name in bindings):
-        raise MissingPackageError('the window needs a Qt binding: pip install "napari[pyside6]>=0.9"')
+def check_window() -> None:
+    """See that a window can be opened.
+
+    Raises
+    ------
+    MissingPackageError, InputError
+        If it cannot.
+    """
+    if problem := window_problem():
+        raise problem
+
+
+def window_problem() -> FlowCutError | None:
+    """Return why no window can be opened, or None."""
+    has_binding = any(importlib.util.find_spec(name) for name in ("PySide6", "PyQt6", "PyQt5"))
+    if importlib.util.find_spec("napari") is None or not has_binding:
+        return MissingPackageError('the window needs napari and a Qt binding: pip install "napari[pyside6]>=0.9"')
     has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM")
     if sys.platform.startswith("linux") and not has_display:
         # Qt would abort the whole process.
-        raise InputError("no display: set DISPLAY, or use flowcut masks, which needs no window")
+        return InputError("no display: set DISPLAY, or use flowcut masks, which needs no window")
+    return None

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from flowcut_napari.commands import console
 from flowcut_napari.commands.options import Settings, with_settings
 from flowcut_napari.declared.shared import Json, Out, Workers
 
@@ -15,17 +14,24 @@ from flowcut_napari.declared.shared import Json, Out, Workers
 def demo(
     out: Out = Path("flowcut-demo"),
     gui: Annotated[
-        bool, typer.Option("--gui/--no-gui", help="open the result in a window (this version opens none)")
-    ] = False,
+        bool | None,
+        typer.Option("--gui/--no-gui", help="open the result in a window; done where there is one, if not given"),
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Run all stages on the bundled clip, without any download: from masks to a trained model, with pictures."""
     from flowcut_napari.commands.demo import run_demo
+    from flowcut_napari.commands.gui import check_window, run_gui, window_problem
+    from flowcut_napari.core import sample
+    from flowcut_napari.core.store import masks_path
 
     if gui:
-        console.note("this version has no window of its own yet; the result is in pictures")
-    raise typer.Exit(run_demo(out, workers=workers, as_json=as_json))
+        check_window()  # before minutes of work
+    code = run_demo(out, workers=workers, as_json=as_json)
+    if code == 0 and gui is not False and not as_json and window_problem() is None:
+        run_gui(str(masks_path(out, sample.NAME)))
+    raise typer.Exit(code)
 
 
 @with_settings

@@ -9,7 +9,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.preferences import PLUGIN
@@ -65,7 +75,7 @@ class FlowCutPanel(QWidget):
         layout.addWidget(self.notice)
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.remark)
-        layout.addWidget(self.status)
+        layout.addLayout(self._footer())
         self._probe_mouse = ProbeMouse(bench, self.story.controller)
         self.story.probing_changed.connect(self._probe_mouse.set_on)
         self._fetcher = Fetcher(bench.preferences.environment(), self)
@@ -84,8 +94,8 @@ class FlowCutPanel(QWidget):
         bench.attach_panel()
         self._show_trouble()
         self._show_status()
-        if warning := qt_warning():
-            self.show_remark(warning)
+        if remark := qt_warning() or bench.keeper.problem:
+            self.show_remark(remark)
 
     def showEvent(self, event: Any) -> None:  # Qt's name
         """Learn which window this is in: with it everything ends."""
@@ -95,6 +105,29 @@ class FlowCutPanel(QWidget):
             self._watched_window = window
             bench = self.bench
             window.destroyed.connect(lambda *_: _quietly(bench.shutdown))
+
+    def _footer(self) -> QHBoxLayout:
+        bench = self.bench
+        self.live = QCheckBox("Live")
+        self.live.setObjectName("live")
+        self.live.setChecked(bench.is_live)
+        self.live.setToolTip("Cut each frame as it is looked at; off, nothing is computed until a run")
+        self.live.toggled.connect(lambda on: bench.set_live(bool(on)))
+        self.restore = QPushButton("Bring layers back")
+        self.restore.setObjectName("restore_layers")
+        self.restore.setToolTip("Make the layers again that were deleted")
+        self.restore.clicked.connect(lambda: bench.restore_layers())
+        bench.layers_changed.connect(self._show_restore)
+        row = QHBoxLayout()
+        row.addWidget(self.status, 1)
+        row.addWidget(self.restore)
+        row.addWidget(self.live)
+        self._show_restore()
+        return row
+
+    def _show_restore(self) -> None:
+        layers = self.bench.layers
+        self.restore.setVisible(bool(layers and layers.deleted))
 
     def open(self, path: str) -> None:
         """Open a video, or a masks file with its video."""

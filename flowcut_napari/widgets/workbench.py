@@ -21,7 +21,9 @@ from flowcut_napari.viewer.frame_results import FrameAnswer, FrameResults
 from flowcut_napari.viewer.layer_set import KEY, LayerSet, frames_layer, ours, video_of
 from flowcut_napari.viewer.lazy_arrays import MaskLabels
 from flowcut_napari.viewer.preferences import Preferences
+from flowcut_napari.widgets.layer_maker import LayerMaker
 from flowcut_napari.widgets.live import LiveLink, Trouble
+from flowcut_napari.widgets.settings_keeper import SettingsKeeper
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -82,8 +84,8 @@ class Workbench(QObject):
             preferences = read_preferences()
         self._viewer = weakref.ref(viewer)
         self.preferences = preferences
-        self.machine: Machine = preferences.machine()
-        self.parameters = CutParameters.preset("handmade")
+        self.keeper = SettingsKeeper(preferences, self)
+        self.parameters, self.machine = self.keeper.begin_with()
         self.results = FrameResults(self.parameters)
         self.layers: LayerSet | None = None
         self.video: Video | None = None
@@ -96,16 +98,15 @@ class Workbench(QObject):
         self.is_live = True
         self.is_shut = False
         self._described: Described | None = None
-        self._to_make: list[str] = []
         self._panels = 0
         self.live = LiveLink(preferences.environment(), self)
         self.live.answered.connect(self._on_answer)
         self.live.troubled.connect(self._set_trouble)
         self.live.remarked.connect(self.remarked)
         self.live.work_changed.connect(self.work_changed)
-        self._maker = QTimer(self)
-        self._maker.setInterval(0)
-        self._maker.timeout.connect(self._make_next_layer)
+        self._maker = LayerMaker(self)
+        self._maker.made.connect(lambda _: self._on_layer_made())
+        self._maker.finished.connect(self.layers_changed)
         viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -219,7 +220,6 @@ class Workbench(QObject):
 
     def _close_layers(self) -> None:
         self._maker.stop()
-        self._to_make.clear()
         if self.layers is not None:
             self.layers.close()
             self.layers = None
@@ -231,6 +231,7 @@ class Workbench(QObject):
         if parameters == self.parameters:
             return
         self.parameters = self.results.parameters = parameters
+        self.keeper.take(parameters, self.machine)
         self._set_trouble(None)
         self.parameters_changed.emit()
         self.look()
@@ -241,6 +242,7 @@ class Workbench(QObject):
             return
         self.machine = machine
         self.results.weights = dict(machine.weights)
+        self.keeper.take(self.parameters, machine)
         self._set_trouble(None)
         if self.video is not None:
             self.live.open(self.video, machine)
@@ -370,21 +372,11 @@ class Workbench(QObject):
 
     def _want_layers(self, described: Described) -> None:
         assert self.layers is not None and self.video is not None  # it is about their video
-        size = self.parameters.frame_size(self.video.height, self.video.width)
-        has_flow = self.parameters.uses_flow and described.partner is not None
-        self._to_make = self.layers.missing(size, described.grid, self.parameters.max_instances, has_flow)
-        if self._to_make:
-            self._maker.start()
+        self._maker.want(self.layers, self.video, self.parameters, described)
 
-    def _make_next_layer(self) -> None:
-        """Make one layer in each turn of the event loop: each takes napari some 100 ms."""
-        if not self._to_make or self.layers is None or self._described is None or self.video is None:
-            self._maker.stop()
-            self.layers_changed.emit()
-            return
-        size = self.parameters.frame_size(self.video.height, self.video.width)
-        self.layers.make(self._to_make.pop(0), size, self._described.grid)
-        self.layers.show_frame(self.frame)
+    def _on_layer_made(self) -> None:
+        if self.layers is not None:
+            self.layers.show_frame(self.frame)
 
     def _current_frame(self) -> int:
         assert self.video is not None
@@ -441,6 +433,7 @@ class Workbench(QObject):
             return
         self.is_shut = True
         self._maker.stop()
+        self.keeper.flush()
         self.live.shutdown()
         self.closing.emit()
 
