@@ -17,7 +17,7 @@ from flowcut_napari.core.features import FeatureModel, HandmadeFeatures, Transfo
 from flowcut_napari.core.flow import DisFlow, FlowModel, RaftFlow
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.refine import crf_is_available
-from flowcut_napari.core.weights import WEIGHTLESS, WeightsFile, find_weights
+from flowcut_napari.core.weights import PUBLISHED_FILES, WEIGHTLESS, WeightsFile, find_weights
 
 # Frames that go through the models at once on a GPU.
 GPU_BATCH = 8
@@ -88,7 +88,7 @@ class ModelPlan:
             raise InputError(f"weights given for {unknown[0]}, but the models that take weights are: {named}")
         if parameters.features in WEIGHTLESS and parameters.features != "handmade":
             raise InputError(f"{parameters.features} is a flow model; as features give dino, handmade or a timm name")
-        if parameters.features != "handmade":
+        if parameters.features != "handmade" and parameters.features not in PUBLISHED_FILES:
             check_transformer(parameters.features)  # before weights are asked for that could never be used
         if device == "auto" and set(names) <= set(WEIGHTLESS):
             device = "cpu"  # nothing runs on a GPU: no need to import torch to look for one

@@ -42,13 +42,15 @@ class FrameResults:
     """The answers about the frames of one video, bounded in number; those asked for longest ago go first.
 
     Answers made with other parameters than `parameters` are not given out, but for the frame that is looked at: what
-    is shown there stays until the new answer comes, so that a moved slider does not make the picture flicker.
+    is shown there stays until the new answer comes, so that a moved slider does not make the picture flicker; unless
+    `holds` is off, because no answer will come.
     """
 
     def __init__(self, parameters: CutParameters) -> None:
         self.parameters = parameters
         self.weights: dict[str, Path] = {}
         self.frame = 0
+        self.holds = True
         self.saved: VideoMasks | None = None
         self._saved_frames: dict[int, FrameMasks] = {}
         self._answers: OrderedDict[int, FrameAnswer] = OrderedDict()
@@ -57,7 +59,7 @@ class FrameResults:
     def answer(self, frame: int) -> FrameAnswer | None:
         """Return what is known of the cuts of a frame."""
         answer = self._answers.get(frame)
-        if answer is None or (answer.parameters != self.parameters and frame != self.frame):
+        if answer is None or (answer.parameters != self.parameters and (frame != self.frame or not self.holds)):
             return None
         self._answers.move_to_end(frame)
         return answer

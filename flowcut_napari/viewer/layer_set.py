@@ -10,7 +10,7 @@ import numpy as np
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.frame_results import FrameResults
-from flowcut_napari.viewer.lazy_arrays import Eigenvectors, FlowPictures, LazyFrames, MaskLabels, RawCuts
+from flowcut_napari.viewer.lazy_arrays import Eigenvectors, FlowPictures, LazyFrames, MaskLabels, RawCuts, Seeds
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What layers carry in their metadata, all under one key.
 KEY = "flowcut"
 # From the bottom up; iterations stand between.
-_ORDER = ("frames", "flow", "eigenvector", "cut", "affinity", "masks", "seeds")
+_ORDER = ("frames", "flow", "eigenvector", "cut", "masks", "affinity", "seeds")
 
 
 def role_of(layer: Layer) -> str | None:
@@ -97,7 +97,7 @@ class LayerSet:
         elif kind == "cut":
             self._show(role, grid, RawCuts(self._results, iteration, frames, grid), "labels", styles.CUT)
         elif kind == "seeds":
-            self._show(role, grid, np.zeros((0, 3)), "points", styles.SEEDS)
+            self._show(role, grid, Seeds(self._results, frames, grid), "labels", styles.SEEDS)
         else:
             raise ValueError(f"there is no layer {role!r}")
 
@@ -127,12 +127,7 @@ class LayerSet:
                 layer.refresh(extent=False, thumbnail=False)
 
     def show_frame(self, frame: int) -> None:
-        """Bring what does not follow the time axis by itself to a frame: seeds, and the features of the masks."""
-        answer = self._results.answer(frame)
-        seeds = self._layers.get("seeds")
-        if seeds is not None:
-            cuts = answer.cuts() if answer else ()
-            seeds.data = np.array([(frame, *cut.seed) for cut in cuts], float).reshape(-1, 3)
+        """Bring what does not follow the time axis by itself to a frame: the features of the masks."""
         masks = self._layers.get("masks")
         if masks is not None:
             masks.features = mask_features(self._results, frame)

@@ -12,8 +12,7 @@ from flowcut_napari.core.preview import COLOURS
 # Eigenvectors: cold where background, warm where object, dark between, so that both sides stand out of it.
 COLD, MIDDLE, WARM = (0.30, 0.62, 1.0), (0.07, 0.07, 0.09), (1.0, 0.48, 0.20)
 # Affinity rows: from nothing to as alike as can be.
-_AFFINITY = ((0.05, 0.05, 0.10, 1), (0.15, 0.35, 0.45, 1), (0.95, 0.85, 0.35, 1))
-SEED_COLOUR = "white"
+_AFFINITY = ((0.05, 0.05, 0.10), (0.15, 0.35, 0.45), (0.95, 0.85, 0.35))
 AXES = ("frame", "y", "x")
 
 
@@ -36,10 +35,7 @@ FLOW = LayerStyle(visible=False, others={"rgb": True})
 EIGENVECTOR = LayerStyle(opacity=0.85, visible=False, others={"contrast_limits": (-1.0, 1.0)})
 CUT = LayerStyle(opacity=0.55, visible=False)
 MASKS = LayerStyle(opacity=0.55)
-SEEDS = LayerStyle(
-    visible=False,
-    others={"size": 0.7, "face_color": "transparent", "border_color": SEED_COLOUR, "border_width": 0.22, "symbol": "o"},
-)
+SEEDS = LayerStyle(visible=False)
 AFFINITY = LayerStyle(opacity=0.8, others={"contrast_limits": (0.0, 1.0)})
 TRUTH = LayerStyle(opacity=0.5, visible=False)
 
@@ -55,7 +51,7 @@ def affinity_colormap() -> Any:
     """Return the colour map of affinity rows."""
     from napari.utils.colormaps import Colormap
 
-    return Colormap(list(_AFFINITY), name="flowcut affinity")
+    return Colormap([(*colour, 1) for colour in _AFFINITY], name="flowcut affinity")
 
 
 def label_colormap() -> Any:
@@ -74,3 +70,10 @@ def diverging_picture(values: np.ndarray) -> np.ndarray:
     share = np.clip(np.abs(values), 0, 1)[..., None]
     ends = np.where(values[..., None] < 0, cold, warm)
     return (255 * (middle + share * (ends - middle))).astype(np.uint8)
+
+
+def affinity_picture(values: np.ndarray) -> np.ndarray:
+    """Draw values of 0 to 1 in the colours of affinity rows; (rows, cols, 3) uint8."""
+    stops = np.linspace(0, 1, len(_AFFINITY))
+    channels = [np.interp(values, stops, [colour[channel] for colour in _AFFINITY]) for channel in range(3)]
+    return (255 * np.stack(channels, axis=-1)).astype(np.uint8)

@@ -149,6 +149,23 @@ class RawCuts(TimeSeries):
         return cut.raw_mask.astype(np.uint8) * np.uint8(self._iteration)
 
 
+class Seeds(TimeSeries):
+    """The seeds of all cuts as labels, (T, rows, cols) uint8: the iteration at the patch that it grew from, else 0."""
+
+    def __init__(self, results: FrameResults, frames: int, grid: tuple[int, int]) -> None:
+        super().__init__((frames, *grid), np.uint8)
+        self._results = results
+
+    def frame(self, index: int) -> np.ndarray:
+        """Return the seeds of a frame; where two share a patch, the earlier one is seen."""
+        seeds = np.zeros(self.shape[1:], np.uint8)
+        answer = self._results.answer(index)
+        for cut in reversed(answer.cuts() if answer else ()):
+            if cut.eigenvector.shape == seeds.shape:
+                seeds[cut.seed] = cut.iteration
+        return seeds
+
+
 class MaskLabels(TimeSeries):
     """The masks of a video as labels, (T, H, W) uint16: the id of each instance where it is, else 0.
 

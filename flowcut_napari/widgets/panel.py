@@ -25,7 +25,8 @@ from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.preferences import PLUGIN
 from flowcut_napari.widgets.fetch import Fetcher
 from flowcut_napari.widgets.notices import Notice
-from flowcut_napari.widgets.probe_mouse import ProbeMouse
+from flowcut_napari.widgets.probe.mouse import ProbeMouse
+from flowcut_napari.widgets.probe.widget import ProbeTab
 from flowcut_napari.widgets.run.widget import RunTab
 from flowcut_napari.widgets.story.widget import StoryTab
 from flowcut_napari.widgets.tune.widget import TuneTab
@@ -55,10 +56,11 @@ class FlowCutPanel(QWidget):
         self.view_bar = ViewBar(bench)
         self.tune = TuneTab(bench)
         self.story = StoryTab(bench, self.view_bar.show_role)
+        self.probe = ProbeTab(bench)
         self.run = RunTab(bench)
         self.tabs = QTabWidget()
         self.tabs.setObjectName("tabs")
-        for tab, name in ((self.tune, "Tune"), (self.story, "Story"), (self.run, "Run")):
+        for tab, name in ((self.tune, "Tune"), (self.story, "Story"), (self.probe, "Probe"), (self.run, "Run")):
             self.tabs.addTab(_scrolled(tab), name)
         self.notice = Notice()
         self.remark = QLabel()
@@ -76,8 +78,8 @@ class FlowCutPanel(QWidget):
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.remark)
         layout.addLayout(self._footer())
-        self._probe_mouse = ProbeMouse(bench, self.story.controller)
-        self.story.probing_changed.connect(self._probe_mouse.set_on)
+        self._probe_mouse = ProbeMouse(bench, self.probe.controller)
+        self.probe.probing_changed.connect(self._probe_mouse.set_on)
         self._fetcher = Fetcher(bench.preferences.environment(), self)
         self._fetcher.changed.connect(self._show_trouble)
         self._fetcher.fetched.connect(bench.retry)
@@ -143,7 +145,11 @@ class FlowCutPanel(QWidget):
         self.remark.setVisible(bool(text))
 
     def _show_status(self) -> None:
-        self.status.setText(status_text(self.bench.work, self.bench.milliseconds, self.bench.video is not None))
+        bench = self.bench
+        if bench.trouble is not None:
+            self.status.setText("no answer, see above")
+        else:
+            self.status.setText(status_text(bench.work, bench.milliseconds, bench.video is not None))
 
     def _show_trouble(self) -> None:
         trouble = self.bench.trouble

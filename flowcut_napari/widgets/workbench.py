@@ -322,7 +322,7 @@ class Workbench(QObject):
             self.milliseconds["cuts"] = answer.milliseconds
             if is_here:
                 self._set_trouble(None)
-                self.layers.refresh(lambda role: role.partition(" ")[0] in ("eigenvector", "cut", "masks"))
+                self.layers.refresh(lambda role: role.partition(" ")[0] in ("eigenvector", "cut", "masks", "seeds"))
                 self.layers.show_frame(self.frame)
                 self.answered.emit("cuts")
         elif isinstance(answer, Refined):
@@ -349,9 +349,15 @@ class Workbench(QObject):
         self.answered.emit("masks")
 
     def _set_trouble(self, trouble: Trouble | None) -> None:
-        if trouble != self.trouble:
-            self.trouble = trouble
-            self.trouble_changed.emit()
+        if trouble == self.trouble:
+            return
+        self.trouble = trouble
+        self.results.holds = trouble is None
+        if trouble is not None and self.layers is not None:
+            # What is shown was made in another way, and nothing will take its place.
+            self.layers.refresh(lambda role: role != "flow")
+            self.layers.show_frame(self.frame)
+        self.trouble_changed.emit()
 
     # The layers and the time axis.
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from flowcut_napari.core.masks import decode_rle
+from flowcut_napari.core.ncut import Cut
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.preview import COLOURS
 from flowcut_napari.core.pseudo_masks import FrameMasks
@@ -83,7 +84,7 @@ def tell_story(
         rows.append(
             StoryRow(
                 iteration=number,
-                eigenvector=_with_seed(diverging_picture(scaled(cut.eigenvector)), cut.seed, height, width),
+                eigenvector=_eigenvector_picture(cut, height, width),
                 cut=_overlay(small_frame, upsample_mask(cut.raw_mask, height, width), number),
                 mask=picture,
                 numbers=tell_cut(cut),
@@ -92,6 +93,12 @@ def tell_story(
             )
         )
     return Story(tuple(rows), tell_stop(answer.result, parameters))
+
+
+def _eigenvector_picture(cut: Cut, height: int, width: int) -> np.ndarray:
+    picture = upsample_patches(diverging_picture(scaled(cut.eigenvector)), height, width)
+    mark_patch(picture, cut.seed, cut.eigenvector.shape)
+    return picture
 
 
 def _overlay(frame: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
@@ -109,20 +116,18 @@ def _shrunk(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask[rows[:, None], cols]
 
 
-def _with_seed(patches: np.ndarray, seed: tuple[int, int], height: int, width: int) -> np.ndarray:
-    """Return a picture of patches at full size with a white frame around the seed."""
-    picture = np.stack([upsample_plane(patches[..., channel], height, width) for channel in range(3)], axis=-1)
-    top, bottom = (round(edge * height / patches.shape[0]) for edge in (seed[0], seed[0] + 1))
-    left, right = (round(edge * width / patches.shape[1]) for edge in (seed[1], seed[1] + 1))
-    top, left = max(0, top - 1), max(0, left - 1)
-    picture[top : bottom + 1, left : right + 1] = 255
-    inner = picture[top + 1 : bottom, left + 1 : right]
-    inner[:] = patches[seed]
-    return picture
+def upsample_patches(patches: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a picture of patches (rows, cols, 3) in pixels (height, width, 3), nearest neighbour."""
+    rows = (np.arange(height) * patches.shape[0]) // height
+    cols = (np.arange(width) * patches.shape[1]) // width
+    return patches[rows[:, None], cols]
 
 
-def upsample_plane(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return values of patches as pixels, nearest neighbour."""
-    rows = (np.arange(height) * values.shape[0]) // height
-    cols = (np.arange(width) * values.shape[1]) // width
-    return values[rows[:, None], cols]
+def mark_patch(picture: np.ndarray, patch: tuple[int, int], grid: tuple[int, ...]) -> None:
+    """Draw a white frame around a patch of a grid (rows, cols), in place."""
+    height, width = picture.shape[:2]
+    top, bottom = (round(edge * height / grid[0]) for edge in (patch[0], patch[0] + 1))
+    left, right = (round(edge * width / grid[1]) for edge in (patch[1], patch[1] + 1))
+    inner = picture[top:bottom, left:right].copy()
+    picture[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = 255
+    picture[top:bottom, left:right] = inner

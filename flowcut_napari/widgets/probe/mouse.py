@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flowcut_napari.widgets.story.controller import StoryController
+from flowcut_napari.widgets.probe.controller import ProbeController
 from flowcut_napari.widgets.workbench import Workbench
 
 
 class ProbeMouse:
     """Listens to the mouse of the viewer while the probe is on."""
 
-    def __init__(self, bench: Workbench, controller: StoryController) -> None:
+    def __init__(self, bench: Workbench, controller: ProbeController) -> None:
         self._bench = bench
         self._controller = controller
         self._is_on = False

@@ -1,0 +1,1 @@
+"""The tab that shows why two patches hang together."""
