@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from flowcut_napari.core.affinity import Cosines
 from flowcut_napari.core.description import FrameDescription, description_key
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.ncut import IterativeCut, cut_cosines
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.probe import AffinityRow
@@ -209,7 +209,12 @@ class Cutter:
 
     def _answer_probe(self, probe: Probe, work: _FrameWork) -> None:
         grid, alpha, tau = work.description.grid, probe.parameters.alpha, probe.parameters.tau
-        row = AffinityRow.of(self._cosines(work), grid, probe.patch, alpha=alpha, tau=tau)
+        try:
+            row = AffinityRow.of(self._cosines(work), grid, probe.patch, alpha=alpha, tau=tau)
+        except InputError as error:
+            # A patch of another working size; the frame that is looked at has nothing to do with it.
+            self._send(Failed(probe.number, str(error)))
+            return
         self._send(Probed(probe.number, probe.frame, probe.parameters, row))
 
     def _cosines(self, work: _FrameWork) -> Cosines:

@@ -32,6 +32,7 @@ class Picture(QLabel):
         """Show (h, w, 3) uint8, or a word where there is none."""
         self.setFixedSize(size)
         if picture is None:
+            self.clear()  # an empty text would leave the old picture
             self.setText(word)
             return
         picture = np.ascontiguousarray(picture)

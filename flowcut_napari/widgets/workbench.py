@@ -87,6 +87,7 @@ class Workbench(QObject):
         self.keeper = SettingsKeeper(preferences, self)
         self.parameters, self.machine = self.keeper.begin_with()
         self.results = FrameResults(self.parameters)
+        self._results_of: weakref.WeakKeyDictionary[Video, FrameResults] = weakref.WeakKeyDictionary()
         self.layers: LayerSet | None = None
         self.video: Video | None = None
         self.entry: VideoEntry | None = None
@@ -146,11 +147,12 @@ class Workbench(QObject):
         """Look at a video that was opened; `sisters` are those found at the same address."""
         for layer in ours(self.viewer.layers):
             known = video_of(layer)
-            # One of the same place takes its turn; frames of another video are only hidden.
+            # What is open already is looked at again; frames of other videos are only hidden.
             if known is not None and known.path == video.path and known.name == video.name:
+                self._show_only(layer)
                 self._adopt(layer, known, entry, sisters)
                 return
-            layer.visible = False
+        self._show_only(None)
         with self.viewer.layers.events.inserted.blocker(self._on_inserted):
             layer = frames_layer(self.viewer, video)
         self._adopt(layer, video, entry, sisters)
@@ -170,10 +172,12 @@ class Workbench(QObject):
         """Look at another video that has a layer here."""
         for layer in ours(self.viewer.layers):
             if video_of(layer) is video:
-                layer.visible = True
+                self._show_only(layer)
                 self._adopt_layer(layer)
-            else:
-                layer.visible = False
+
+    def _show_only(self, layer: Layer | None) -> None:
+        for other in ours(self.viewer.layers):
+            other.visible = other is layer
 
     def _adopt_layer(self, layer: Layer) -> None:
         video = video_of(layer)
@@ -191,7 +195,9 @@ class Workbench(QObject):
         layer.visible = True
         layer.data.on_damage = self.remarked.emit
         self.video, self.entry, self.sisters = video, entry, list(sisters)
-        self.results = FrameResults(self.parameters)
+        # Kept while the video is open here, so that looking at another one costs nothing.
+        self.results = self._results_of.setdefault(video, FrameResults(self.parameters))
+        self.results.parameters = self.parameters
         self.results.weights = dict(self.machine.weights)
         self.layers = LayerSet(self.viewer, layer, video, self.results)
         self._take_saved_layer(video)
@@ -412,8 +418,7 @@ class Workbench(QObject):
     def _adopt_inserted(self, layer: Layer) -> None:
         if self.is_shut or layer not in self.viewer.layers:
             return
-        for other in ours(self.viewer.layers):
-            other.visible = other is layer
+        self._show_only(layer)
         self._adopt_layer(layer)
 
     def _on_removed(self, event: Any) -> None:
