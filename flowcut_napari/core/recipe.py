@@ -78,8 +78,8 @@ def as_python(
 
 def _plain(value: Any) -> Any:
     # A slider gives 0.30000000000000004.
-    return round(value, 10) if isinstance(value, float) else value
+    return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
 def _number(value: Any) -> str:
-    return f"{_plain(value):g}" if isinstance(value, float) else str(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
