@@ -12,14 +12,15 @@ DEMO ?= flowcut-demo
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-core test-gui lint format bench results system-deps clean
+.PHONY: demo test test-core test-gui lint format bench bench-gui results gallery system-deps clean
 
 demo: $(VENV)/.base
 	$(BIN)/flowcut demo --out $(DEMO) --no-gui
 
 test: test-core test-gui
 
-test-core: $(VENV)/.full
+# Panels are tested without a display here, but Qt wants its libraries all the same.
+test-core: $(VENV)/.full system-deps
 	$(BIN)/pytest -m "not gui and not slow" --ignore=tests/gui
 
 test-gui: $(VENV)/.full system-deps
@@ -40,6 +41,14 @@ format: $(VENV)/.full
 bench: $(VENV)/.full
 	$(BIN)/flowcut bench --preset handmade
 	$(BIN)/pytest -q -m benchmark tests/benchmarks
+
+# How quick the window is, drawing included; needs FLOWCUT_TEST_DATA or VIDEO.
+bench-gui: $(VENV)/.full system-deps
+	env -u QT_QPA_PLATFORM tests/gui/with-display.sh $(BIN)/python tests/benchmarks/gui.py $(VIDEO)
+
+# The pictures of docs/workbench.md.
+gallery: $(VENV)/.full system-deps
+	env -u QT_QPA_PLATFORM tests/gui/with-display.sh $(BIN)/python docs/make_gallery.py
 
 # Needs FLOWCUT_TEST_DATA, a folder with data/davis16 and weights/raft_small.pth.
 results: $(VENV)/.full

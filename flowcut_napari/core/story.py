@@ -43,8 +43,8 @@ def tell_stop(result: IterativeCut, parameters: CutParameters) -> str:
 
 
 def tell_cut(cut: Cut) -> str:
-    """Say what a cut is, in numbers: the share of the patches that it covers, its eigenvalue and the gap above it."""
-    return f"{float(cut.raw_mask.mean()):.1%} of the patches, eigenvalue {cut.eigenvalue:.3g}, gap {cut.eigengap:.2g}"
+    """Say what a cut is, in numbers: its share of the patches, its eigenvalue λ₂, and the gap to the next one."""
+    return f"{float(cut.raw_mask.mean()):.1%} of the patches, λ₂ {cut.eigenvalue:.3g}, gap {cut.eigengap:.2g}"
 
 
 def tell_mask(masks: FrameMasks, iteration: int, parameters: CutParameters) -> str:

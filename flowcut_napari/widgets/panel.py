@@ -79,7 +79,7 @@ class FlowCutPanel(QWidget):
         layout.addWidget(self.remark)
         layout.addLayout(self._footer())
         self._probe_mouse = ProbeMouse(bench, self.probe.controller)
-        self.probe.probing_changed.connect(self._probe_mouse.set_on)
+        self.probe.probing_changed.connect(self._on_probing)
         self._fetcher = Fetcher(bench.preferences.environment(), self)
         self._fetcher.changed.connect(self._show_trouble)
         self._fetcher.fetched.connect(bench.retry)
@@ -143,6 +143,11 @@ class FlowCutPanel(QWidget):
         self.remark.setText(text)
         self.remark.setToolTip(text)
         self.remark.setVisible(bool(text))
+
+    def _on_probing(self, on: bool) -> None:
+        # Masks would tint what is to be seen.
+        self.view_bar.show_role("frames" if on else "masks")
+        self._probe_mouse.set_on(on)
 
     def _show_status(self) -> None:
         bench = self.bench

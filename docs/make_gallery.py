@@ -1,0 +1,84 @@
+"""Take the pictures of docs/workbench.md in a real window: ``make gallery``.
+
+They show the bundled clip, at the size of a laptop's screen; needs a display (tests/gui/with-display.sh gives one).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+IMAGES = Path(__file__).parent / "images" / "workbench"
+SIZE = (1280, 800)
+FRAME = 6
+
+
+def main() -> None:
+    """Write docs/images/workbench/*.jpg."""
+    import napari
+    from qtpy.QtTest import QTest
+
+    def until(condition: Callable[[], object], seconds: float = 60) -> None:
+        for _ in range(int(seconds * 20)):
+            if condition():
+                return
+            QTest.qWait(50)
+        raise TimeoutError("the window did not get there")
+
+    def take(name: str) -> None:
+        QTest.qWait(400)
+        picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
+        picture.save(IMAGES / f"{name}.jpg", quality=88, optimize=True)
+
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    _, panel = viewer.window.add_plugin_dock_widget("flowcut-napari", "FlowCut")
+    bench, tabs = panel.bench, panel.tabs
+    bench.set_parameters(bench.parameters.preset("handmade").with_changes(alpha=0.8, max_instances=3))
+    panel.video_bar.open_sample()
+    until(lambda: bench.video)
+    viewer.dims.set_current_step(0, FRAME)
+    until(lambda: bench.results.is_complete(FRAME) and bench.results.flow_picture(FRAME) is not None)
+    until(lambda: bench.layers["seeds"])
+    take("tune")
+    tabs.setCurrentWidget(area_of(panel.story))
+    panel.view_bar.show_role("eigenvector 1")
+    take("story")
+    panel.view_bar.show_role("masks")
+    tabs.setCurrentWidget(area_of(panel.probe))
+    panel.probe.button.setChecked(True)
+    panel.probe.controller.probe((9, 14))
+    until(lambda: panel.probe.controller.row)
+    panel.probe.controller.compare((14, 18))
+    take("probe")
+    panel.probe.button.setChecked(False)
+    tabs.setCurrentWidget(area_of(panel.run))
+    with tempfile.TemporaryDirectory() as folder:
+        panel.run.out.setText(folder)
+        panel.run.run()
+        until(lambda: panel.run.controller.progress.done >= 10)
+        panel.run.out.setText("~/flowcut-masks")  # where it goes is nobody's business but the reader's own
+        take("run")
+        until(lambda: not panel.run.controller.progress.is_going_on)
+    tabs.setCurrentWidget(area_of(panel.tune))
+    panel.tune.controller.choose_preset("flowcut")
+    until(lambda: bench.trouble)
+    take("missing_weights")
+    viewer.close()
+
+
+def area_of(tab: object) -> object:
+    """Return the scroll area that a tab lies in."""
+    return tab.parentWidget().parentWidget()  # type: ignore[attr-defined]  # a widget of Qt
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update(HOME=home, NAPARI_CONFIG=f"{home}/napari.yaml", FLOWCUT_CACHE=f"{home}/cache")
+        os.environ.pop("FLOWCUT_WEIGHTS", None)
+        main()
