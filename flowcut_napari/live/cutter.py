@@ -31,7 +31,18 @@ from flowcut_napari.core.pseudo_masks import refine_cuts
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, FrameCrf, crf_is_available
 from flowcut_napari.live.child import describe_end
 from flowcut_napari.live.describer import Description, FlowDrawn, NotDescribed, Wishes, serve
-from flowcut_napari.live.messages import CutsMade, Described, Failed, Look, Open, Probe, Probed, Refined, Remark
+from flowcut_napari.live.messages import (
+    CutsMade,
+    Described,
+    Devices,
+    Failed,
+    Look,
+    Open,
+    Probe,
+    Probed,
+    Refined,
+    Remark,
+)
 from flowcut_napari.live.pipe import ParentPipes
 
 # A slider that moves asks more often than this: only when it rests is it worth to begin the CRF.
@@ -41,6 +52,14 @@ _KEPT_BYTES = 200_000_000
 
 class _Superseded(Exception):
     """Something newer was asked."""
+
+
+@dataclass(frozen=True)
+class _FromHelper:
+    """What the helper of the so many-th video said; that of an earlier one is about other frames."""
+
+    opening: int
+    content: Any
 
 
 @dataclass
@@ -76,6 +95,7 @@ class Cutter:
         self._send = send
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._helper: tuple[Any, Any] | None = None
+        self._openings = 0
         self._work: OrderedDict[tuple[int, Hashable], _FrameWork] = OrderedDict()
         self._look: Look | None = None
         self._cut: tuple[Look, IterativeCut] | None = None
@@ -105,6 +125,10 @@ class Cutter:
                 self._handle(self.inbox.get_nowait())
 
     def _handle(self, message: Any) -> None:
+        if isinstance(message, _FromHelper):
+            if message.opening != self._openings:
+                return
+            message = message.content
         if isinstance(message, Look):
             self._look, self._cut, self._is_refined = message, None, message.ahead_only
             self._rest_until = time.monotonic() + _REST_SECONDS
@@ -125,10 +149,13 @@ class Cutter:
                 self._send(Failed(look.number, message.text, message.missing))
         elif isinstance(message, str):
             self._send(Remark(message))
+        elif isinstance(message, Devices):
+            self._send(message)
         elif isinstance(message, Open):
             self._open(message)
 
     def _open(self, message: Open) -> None:
+        self._openings += 1
         if self._helper is not None:
             self._helper[1].close()
             self._helper[0].kill()
@@ -141,13 +168,13 @@ class Cutter:
         helper.start()
         theirs.close()
         self._helper = helper, ours
-        threading.Thread(target=self._listen, args=(helper, ours), daemon=True).start()
+        threading.Thread(target=self._listen, args=(helper, ours, self._openings), daemon=True).start()
 
-    def _listen(self, helper: Any, connection: Any) -> None:
+    def _listen(self, helper: Any, connection: Any, opening: int) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self.inbox.put(connection.recv())
-        if self._helper is None or self._helper[0] is not helper:
+                self.inbox.put(_FromHelper(opening, connection.recv()))
+        if opening != self._openings:
             return  # another video was opened
         helper.join()
         print(f"the process that holds the models: {describe_end(helper.exitcode, [])}", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.workers import end_with_parent, one_thread
-from flowcut_napari.live.messages import Machine
+from flowcut_napari.live.messages import Devices, Machine
 
 # Below the process that answers to a moved slider, which is waited for.
 _NICENESS = 5
@@ -106,6 +106,7 @@ def serve(connection: Connection, video: Video, machine: Machine) -> None:
     if describer.remark:
         connection.send(describer.remark)
     wishes = Wishes(CutParameters(), ())
+    devices_said = False
     while True:
         while connection.poll(0 if wishes.frames else None):
             wishes = connection.recv()
@@ -120,6 +121,22 @@ def serve(connection: Connection, video: Video, machine: Machine) -> None:
             # Apart from the description: drawing needs torch, and to import it takes longer than to cut.
             picture = flow_picture(description.flow, min_magnitude=parameters.min_flow)
             connection.send(FlowDrawn(parameters, frame, picture))
+            if not devices_said:  # torch is there now
+                devices_said = True
+                connection.send(Devices(find_gpus()))
+
+
+def find_gpus() -> tuple[tuple[str, str], ...]:
+    """Return the GPUs that torch finds: ``(("cuda:0", "NVIDIA H100, 80 GB"), ...)``."""
+    import torch
+
+    found = []
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        found.append((f"cuda:{number}", f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"))
+    if torch.backends.mps.is_available():
+        found.append(("mps", "the GPU of this Mac"))
+    return tuple(found)
 
 
 def _answer(

@@ -120,6 +120,13 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Devices:
+    """The GPUs of this machine: their names for torch, and what each is."""
+
+    found: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Remark:
     """Something that a user should know, once."""
 

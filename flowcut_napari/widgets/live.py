@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.video import Video
 from flowcut_napari.live.child import Child
-from flowcut_napari.live.messages import CutsMade, Failed, Look, Machine, Open, Probe, Probed, Refined, Remark
+from flowcut_napari.live.messages import CutsMade, Devices, Failed, Look, Machine, Open, Probe, Probed, Refined, Remark
 
 _MODULE = "flowcut_napari.live.cutter"
 # More deaths than this in so many seconds are no accident: then nothing is started again without being asked.
@@ -43,6 +43,7 @@ class LiveLink(QObject):
     troubled = Signal(object)
     remarked = Signal(str)
     work_changed = Signal(str)
+    devices_found = Signal(object)
     _arrived = Signal(int, object)
     _ended = Signal(int, str)
 
@@ -139,6 +140,8 @@ class LiveLink(QObject):
                 self.troubled.emit(Trouble(answer.text, answer.missing))
         elif isinstance(answer, Remark):
             self.remarked.emit(answer.text)
+        elif isinstance(answer, Devices):
+            self.devices_found.emit(answer.found)
         else:
             if self._look is not None and not isinstance(answer, Probed) and answer.number == self._look.number:
                 if isinstance(answer, CutsMade):

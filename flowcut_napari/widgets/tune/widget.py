@@ -106,7 +106,8 @@ class TuneTab(QWidget):
         self.device = QComboBox()
         self.device.setObjectName("device")
         self.device.setEditable(True)
-        self.device.addItems(["auto", "cpu", "cuda:0", "mps"])
+        self.device.addItems(["auto", "cpu"])
+        self._bench.live.devices_found.connect(self._add_devices)
         self.device.setCurrentText(self._bench.machine.device)
         self.device.setToolTip("Where models run: auto, cpu, cuda, cuda:N or mps. Cuts and CRF are the CPU's.")
         self.device.activated.connect(lambda _: self._set_device())
@@ -141,6 +142,12 @@ class TuneTab(QWidget):
     def _copy(self, text: str) -> None:
         QGuiApplication.clipboard().setText(text)
         self._bench.remarked.emit(f"copied: {text.splitlines()[0]}")
+
+    def _add_devices(self, found: tuple[tuple[str, str], ...]) -> None:
+        for name, what in found:
+            if self.device.findText(name) < 0:
+                self.device.addItem(name)
+                self.device.setItemData(self.device.count() - 1, what, Qt.ItemDataRole.ToolTipRole)
 
     def _set_device(self) -> None:
         device = self.device.currentText().strip() or "auto"
