@@ -157,7 +157,7 @@ class Cutter:
     def _open(self, message: Open) -> None:
         self._openings += 1
         if self._helper is not None:
-            self._helper[1].close()
+            # The thread that listens closes the pipe: closed here, its number could be that of the next one.
             self._helper[0].kill()
         self._work.clear()
         self._look, self._cut, self._probe = None, None, None
@@ -174,9 +174,10 @@ class Cutter:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self.inbox.put(_FromHelper(opening, connection.recv()))
-        if opening != self._openings:
-            return  # another video was opened
         helper.join()
+        if opening != self._openings:  # another video was opened
+            connection.close()
+            return
         print(f"the process that holds the models: {describe_end(helper.exitcode, [])}", file=sys.stderr, flush=True)
         _leave()
 

@@ -18,7 +18,7 @@ from flowcut_napari.core.flow import flow_picture
 from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.probe import AffinityRow
 from flowcut_napari.core.refine import FrameCrf, crf_is_available
-from flowcut_napari.live.cutter import Cutter
+from flowcut_napari.live.cutter import Cutter, _FromHelper
 from flowcut_napari.live.describer import Description
 from flowcut_napari.live.messages import (
     CutsMade,
@@ -124,7 +124,7 @@ def test_a_question_that_comes_during_the_crf_ends_it(video: Video, monkeypatch:
     monkeypatch.setattr(FrameCrf, "refine", refine_and_ask)
     cutter = Cutter(take)
     cutter.inbox.put(Look(1, 3, SMALL))
-    cutter.inbox.put(Description(SMALL, description))
+    cutter.inbox.put(_FromHelper(0, Description(SMALL, description)))
     with pytest.raises(_Enough):
         cutter.run()
     assert [answer.number for answer in answers if isinstance(answer, CutsMade)] == [1, 2]
@@ -218,6 +218,18 @@ def test_another_video_takes_the_place_of_the_first(talk: Conversation, video: V
     (expected,) = segment_video(other, SMALL, indices=[1]).frames
     assert (refined.number, refined.masks.instances) == (2, expected.instances)
     wait_for(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def test_what_the_helper_of_an_earlier_video_still_says_is_not_heard(video: Video) -> None:
+    (description,) = ModelPlan.make(SMALL, {}, "cpu", fetch=False).build().describe(video, [3])
+    answers: list[object] = []
+    cutter = Cutter(answers.append)
+    cutter._handle(Look(1, 3, SMALL))
+    # Sent before the helper was ended, read after another video was opened: frame 3 is another picture there.
+    cutter._handle(_FromHelper(-1, Description(SMALL, description)))
+    assert answers == []
+    cutter._handle(_FromHelper(0, Description(SMALL, description)))
+    assert [type(answer) for answer in answers] == [Described]
 
 
 def test_looks_before_any_video_are_not_answered(talk: Conversation, video: Video) -> None:
