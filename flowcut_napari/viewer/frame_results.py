@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,6 +55,13 @@ class FrameResults:
         self._saved_frames: dict[int, FrameMasks] = {}
         self._answers: OrderedDict[int, FrameAnswer] = OrderedDict()
         self._flows: OrderedDict[tuple[int, Hashable], np.ndarray] = OrderedDict()
+
+    def use_weights(self, weights: Mapping[str, Path]) -> None:
+        """Take up the weights of models; what was made with others is forgotten."""
+        if dict(weights) != self.weights:
+            self.weights = dict(weights)
+            self._answers.clear()
+            self._flows.clear()
 
     def answer(self, frame: int) -> FrameAnswer | None:
         """Return what is known of the cuts of a frame."""

@@ -176,6 +176,7 @@ class LayerSet:
             options["colormap"] = styles.label_colormap()
         selected = {layer for layer in self._viewer.layers.selection if role_of(layer) not in ("frames", "truth")}
         layer = getattr(self._viewer, f"add_{kind}")(data, **options)
+        layer.editable = False
         self._layers[role] = layer
         self._place(role, layer)
         # What the user had chosen stays chosen; else the masks are what one wants to hold.

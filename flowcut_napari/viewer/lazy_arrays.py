@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.refine import upsample_mask
 from flowcut_napari.core.video import Video
@@ -55,6 +55,16 @@ class TimeSeries(ABC):
             chosen = [self.frame(index)[rest] for index in range(len(self))[first]]
             return np.stack(chosen) if chosen else np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
         return self._gather(np.asarray(first), rest)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Refuse to be painted on.
+
+        Raises
+        ------
+        InputError
+            Always: what is computed would be computed anew.
+        """
+        raise InputError("this layer shows what was computed; it cannot be painted on")
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """Return all frames at once; for a long video that is a lot of memory, and nothing here does it."""

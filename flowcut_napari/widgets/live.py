@@ -55,6 +55,8 @@ class LiveLink(QObject):
         self._opened: Open | None = None
         self._look: Look | None = None
         self._number = 0
+        # Of the first question about what is open now: earlier ones were about frames of another video.
+        self._first = 1
         self._forward = True
         self._deaths: list[float] = []
         self._is_shut = False
@@ -71,6 +73,7 @@ class LiveLink(QObject):
         """Ask about this video from now on."""
         self._opened = Open(video, machine)
         self._look = None
+        self._first = self._number + 1
         if self._child is not None:
             self._child.send(self._opened)
         self._set_work("")
@@ -134,14 +137,16 @@ class LiveLink(QObject):
     def _on_arrived(self, generation: int, answer: Any) -> None:
         if generation != self._generation:
             return
-        if isinstance(answer, Failed):
-            self._set_work("")
-            if self._look is None or answer.number >= self._look.number:
-                self.troubled.emit(Trouble(answer.text, answer.missing))
-        elif isinstance(answer, Remark):
+        if isinstance(answer, Remark):
             self.remarked.emit(answer.text)
         elif isinstance(answer, Devices):
             self.devices_found.emit(answer.found)
+        elif answer.number < self._first:
+            return
+        elif isinstance(answer, Failed):
+            self._set_work("")
+            if self._look is None or answer.number >= self._look.number:
+                self.troubled.emit(Trouble(answer.text, answer.missing))
         else:
             if self._look is not None and not isinstance(answer, Probed) and answer.number == self._look.number:
                 if isinstance(answer, CutsMade):

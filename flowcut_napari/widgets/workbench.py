@@ -198,7 +198,8 @@ class Workbench(QObject):
         # Kept while the video is open here, so that looking at another one costs nothing.
         self.results = self._results_of.setdefault(video, FrameResults(self.parameters))
         self.results.parameters = self.parameters
-        self.results.weights = dict(self.machine.weights)
+        self.results.holds = True
+        self.results.use_weights(self.machine.weights)
         self.layers = LayerSet(self.viewer, layer, video, self.results)
         self._take_saved_layer(video)
         self.probed, self._described = None, None
@@ -247,7 +248,7 @@ class Workbench(QObject):
         if machine == self.machine:
             return
         self.machine = machine
-        self.results.weights = dict(machine.weights)
+        self.results.use_weights(machine.weights)
         self.keeper.take(self.parameters, machine)
         self._set_trouble(None)
         if self.video is not None:
@@ -376,6 +377,7 @@ class Workbench(QObject):
             with self.viewer.layers.events.inserted.blocker(self._on_inserted):
                 layer = frames_layer(self.viewer, self.video)
             self.viewer.layers.move(self.viewer.layers.index(layer), 0)
+            layer.data.on_damage = self.remarked.emit
             self.layers.put_frames(layer)
         if self._described is not None:
             self._want_layers(self._described)
