@@ -41,7 +41,7 @@ class TimeSeries(ABC):
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """Return what numpy would of the whole array; only the frames that take part are made."""
-        key = key if isinstance(key, tuple) else (key,)
+        key = (key if isinstance(key, tuple) else (key,)) or (Ellipsis,)
         first, rest = key[0], key[1:]
         if first is Ellipsis:
             missing = self.ndim - len(rest)
@@ -74,7 +74,7 @@ class TimeSeries(ABC):
         """Index with arrays, as a brush does: (frames, rows, columns) of single values."""
         others = [np.asarray(part) for part in rest]
         gathered = np.empty(np.broadcast_shapes(frames.shape, *(part.shape for part in others)), self.dtype)
-        frames = np.broadcast_to(frames, gathered.shape)
+        frames = np.broadcast_to(np.where(frames < 0, frames + len(self), frames), gathered.shape)
         others = [np.broadcast_to(part, gathered.shape) for part in others]
         for index in np.unique(frames):
             here = frames == index

@@ -144,8 +144,8 @@ class LiveLink(QObject):
         elif answer.number < self._first:
             return
         elif isinstance(answer, Failed):
-            self._set_work("")
             if self._look is None or answer.number >= self._look.number:
+                self._set_work("")
                 self.troubled.emit(Trouble(answer.text, answer.missing))
         else:
             if self._look is not None and not isinstance(answer, Probed) and answer.number == self._look.number:
