@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# The fixtures of tests that call the command line.
-pytest_plugins = ["command_line"]
+# The fixtures of tests that call the command line, and of those that open a window.
+pytest_plugins = ["command_line", "napari_window"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Set before anything imports: matrices of tests are small, and threads only get in each other's way.

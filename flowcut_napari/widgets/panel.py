@@ -8,7 +8,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFrame,
@@ -84,8 +84,9 @@ class FlowCutPanel(QWidget):
         self._fetcher.changed.connect(self._show_trouble)
         self._fetcher.fetched.connect(bench.retry)
         bench.trouble_changed.connect(self._show_trouble)
-        bench.work_changed.connect(lambda _: self._show_status())
-        bench.answered.connect(lambda _: self._show_status())
+        # No lambdas here: they would outlive this panel, which the signals of the workbench do.
+        bench.work_changed.connect(self._show_status)
+        bench.answered.connect(self._show_status)
         bench.frame_changed.connect(self._show_status)
         bench.video_changed.connect(self._show_status)
         bench.remarked.connect(self.show_remark)
@@ -107,6 +108,12 @@ class FlowCutPanel(QWidget):
             self._watched_window = window
             bench = self.bench
             window.destroyed.connect(lambda *_: _quietly(bench.shutdown))
+
+    def changeEvent(self, event: Any) -> None:  # Qt's name
+        """Go for good when the dock is closed: napari only takes this out of it, and would leave it alive unseen."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.deleteLater()
 
     def _footer(self) -> QHBoxLayout:
         bench = self.bench
@@ -149,7 +156,7 @@ class FlowCutPanel(QWidget):
         self.view_bar.show_role("frames" if on else "masks")
         self._probe_mouse.set_on(on)
 
-    def _show_status(self) -> None:
+    def _show_status(self, *_: object) -> None:
         bench = self.bench
         if bench.trouble is not None:
             self.status.setText("no answer, see above")

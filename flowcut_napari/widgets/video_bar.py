@@ -55,7 +55,7 @@ class VideoBar(QWidget):
         self._failed.connect(self._on_failed)
         bench.video_changed.connect(self.refresh)
         bench.frame_changed.connect(self._show_text)
-        bench.answered.connect(lambda _: self._show_text())
+        bench.answered.connect(self._show_text)
         bench.layers_changed.connect(self.refresh)
         self.refresh()
 

@@ -27,8 +27,8 @@ class ProbeController(QObject):
 
     changed = Signal()
 
-    def __init__(self, bench: Workbench) -> None:
-        super().__init__()
+    def __init__(self, bench: Workbench, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self._bench = bench
         self.patch: tuple[int, int] | None = None
         self.other: tuple[int, int] | None = None

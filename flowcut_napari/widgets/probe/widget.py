@@ -34,7 +34,7 @@ class ProbeTab(QWidget):
     def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bench = bench
-        self.controller = ProbeController(bench)
+        self.controller = ProbeController(bench, self)
         self.button = QPushButton("Probe patches")
         self.button.setObjectName("probe")
         self.button.setCheckable(True)
