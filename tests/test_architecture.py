@@ -40,6 +40,21 @@ def test_the_core_knows_neither_qt_nor_napari_and_torch_only_when_used() -> None
         assert name not in modules
 
 
+def test_the_computing_processes_know_neither_qt_nor_napari() -> None:
+    modules = ("child", "cutter", "describer", "messages", "pipe", "whole_run")
+    loaded = _modules_after("\n".join(f"import flowcut_napari.live.{name}" for name in modules))
+    assert loaded.isdisjoint({"napari", "qtpy", "superqt", "magicgui", "PySide6", "torch", "torchvision", "timm"})
+
+
+@pytest.mark.parametrize("module", ["widgets.panel", "widgets.menu", "viewer.reader", "viewer.writer"])
+def test_what_a_window_imports_does_not_import_torch(module: str) -> None:
+    pytest.importorskip("qtpy.QtWidgets", reason="no Qt binding can be imported", exc_type=ImportError)
+    # It would take seconds before anything is seen.
+    loaded = _modules_after(f"import flowcut_napari.{module}")
+    assert f"flowcut_napari.{module}" in loaded
+    assert loaded.isdisjoint({"torch", "torchvision", "timm", "transformers"})
+
+
 def test_every_public_name_is_there() -> None:
     from flowcut_napari import core
 

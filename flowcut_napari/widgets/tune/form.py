@@ -31,7 +31,8 @@ class Range:
         extra = field.json_schema_extra
         found = extra.get("slider") if isinstance(extra, dict) else None
         hint: dict[str, Any] = found if isinstance(found, dict) else {}
-        step = float(hint.get("step", 1 if field.annotation is int else 0.01))
+        # The last digit that a spin box shows.
+        step = float(hint.get("step", 1 if field.annotation is int else 1e-6))
         least, limit = 0.0, 1e9
         for bound in field.metadata:
             if isinstance(bound, Ge):
