@@ -5,6 +5,8 @@ Not a conftest.py: it would take the name of the one that the other tests import
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +40,11 @@ def open_bench(parameters: CutParameters = SMALL, preferences: Preferences | Non
     """Give a workbench whose panel is open; at the end nothing that it started is left."""
     application()
     viewer = ViewerModel()
+    raised: list[BaseException | None] = []
+    hooks = sys.excepthook, threading.excepthook
+    # Qt goes on after an exception in one of its slots, and only prints it.
+    sys.excepthook = lambda _kind, error, _trace: raised.append(error)
+    threading.excepthook = lambda info: raised.append(info.exc_value)
     # Settings are not kept, if it is not about that.
     bench = Workbench(viewer, preferences or Preferences(autosave_seconds=0))
     bench.set_parameters(parameters)
@@ -49,6 +56,8 @@ def open_bench(parameters: CutParameters = SMALL, preferences: Preferences | Non
         wait_until(lambda: not started_here(), "all processes gone", 10)
         # What the timers and threads still had to say.
         wait(20)
+        sys.excepthook, threading.excepthook = hooks
+    assert not raised, f"raised out of sight: {raised!r}"
 
 
 def settle(bench: Workbench) -> None:
