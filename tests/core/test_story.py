@@ -67,7 +67,7 @@ def test_every_way_that_real_cuts_stop_has_its_words() -> None:
 
 
 def test_a_cut_is_told_in_shares_and_numbers() -> None:
-    assert tell_cut(SECOND) == "20.0% of the patches, eigenvalue 0.123, gap 0.2"
+    assert tell_cut(SECOND) == "20.0% of the patches, λ₂ 0.123, gap 0.2"
 
 
 @pytest.mark.parametrize(
