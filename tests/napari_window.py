@@ -69,7 +69,11 @@ def settle(bench: Any, seconds: float = 60) -> None:
         made = bench.layers is not None and bench.layers["masks"] is not None and bench.layers["seeds"] is not None
         return made and not bench.work and bench.results.is_complete(bench.frame)
 
-    wait_until(is_settled, f"an answer for the frame; work {bench.work!r}, trouble {bench.trouble}", seconds)
+    end = time.monotonic() + seconds
+    while not is_settled():
+        assert bench.trouble is None, bench.trouble
+        assert time.monotonic() < end, f"no answer; work {bench.work!r}, process {bench.live.pid}"
+        wait(20)
     wait(50)
 
 

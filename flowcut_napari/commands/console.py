@@ -12,15 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from flowcut_napari.core.errors import printable
+
 stdout = Console(highlight=False, soft_wrap=True)
 # Whether --debug was given: then errors come with their traceback.
 debug = False
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Return a text as one line without control characters, which could do anything to a terminal."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def note(text: str) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowcut_napari.commands import console
-from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.errors import InputError, printable
 from flowcut_napari.core.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _percent(value: float | None) -> str:
 
 def _name(text: str) -> Text:
     # The end of a name tells videos apart.
-    text = console.printable(text)
+    text = printable(text)
     return Text(text if len(text) <= _LONGEST_NAME else "..." + text[3 - _LONGEST_NAME :])
 
 

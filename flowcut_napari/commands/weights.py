@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowcut_napari.commands import console
-from flowcut_napari.core.errors import WeightsError
+from flowcut_napari.core.errors import WeightsError, printable
 from flowcut_napari.core.weights import (
     PUBLISHED_FILES,
     fetch_weights,
@@ -32,7 +32,7 @@ def list_weights(as_json: bool) -> int:
         table.add_column(heading)
     for row in rows:
         missing = Text.assemble(("missing", "yellow"), f" ({row['file']})")
-        where = Text(console.printable(row["path"])) if row["path"] else missing
+        where = Text(printable(row["path"])) if row["path"] else missing
         table.add_row(Text(row["name"]), where, (row["sha256"] or "")[:16])
     console.stdout.print(table)
     console.result("")

@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    r"""Return a text as one line without control characters, which names of files may hold and which could do anything.
+
+    Examples
+    --------
+    >>> print(printable("two\nlines"))
+    two\nlines
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class FlowCutError(Exception):
     """Base of all errors that FlowCut raises on purpose; its text is fit to be shown to a user as it is."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.errors import FlowCutError, InputError, printable
 from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
 from flowcut_napari.core.video import Video, find_videos, open_video
 from flowcut_napari.viewer import layer_styles as styles
@@ -35,14 +35,13 @@ def read_layers(path: str | Sequence[str]) -> list[Any]:
         entries = find_videos(path)
         video = entries[0].open()
     except FlowCutError as error:
-        show_error(str(error))
+        show_error(printable(str(error)))
         return _NOTHING
     if len(entries) > 1:
-        show_info(
-            f"{path}: {len(entries)} videos; opened {video.name}, the others are in the list of the FlowCut panel"
-        )
+        text = f"{path}: {len(entries)} videos; opened {video.name}, the others are in the list of the FlowCut panel"
+        show_info(printable(text))
     for text in video.notices:
-        show_info(text)
+        show_info(printable(text))
     return [video_layer(video, address=path)]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from flowcut_napari.core.errors import printable
 from flowcut_napari.widgets.live import Trouble
 
 
@@ -19,6 +21,8 @@ class Notice(QFrame):
         self.text = QLabel()
         self.text.setObjectName("notice text")
         self.text.setWordWrap(True)
+        # Names of files may look like HTML.
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
         self._row = QHBoxLayout()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
@@ -59,4 +63,5 @@ def readable(trouble: Trouble) -> str:
     if trouble.missing:
         names = " and ".join(trouble.missing)
         return f"The weights of {names} are not on this machine."
-    return f"{trouble.text[:1].upper()}{trouble.text[1:]}"
+    text = printable(trouble.text)
+    return f"{text[:1].upper()}{text[1:]}"

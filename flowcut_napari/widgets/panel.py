@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from flowcut_napari.core.errors import printable
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.preferences import PLUGIN
 from flowcut_napari.widgets.fetch import Fetcher
@@ -66,6 +67,8 @@ class FlowCutPanel(QWidget):
         self.remark = QLabel()
         self.remark.setObjectName("remark")
         self.remark.setWordWrap(True)
+        # Names of files may look like HTML.
+        self.remark.setTextFormat(Qt.TextFormat.PlainText)
         self.remark.hide()
         self.status = QLabel()
         self.status.setObjectName("status")
@@ -147,6 +150,7 @@ class FlowCutPanel(QWidget):
 
     def show_remark(self, text: str) -> None:
         """Show something that is to be said once, until the next."""
+        text = printable(text)
         self.remark.setText(text)
         self.remark.setToolTip(text)
         self.remark.setVisible(bool(text))

@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from flowcut_napari.core import sample
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, printable
 from flowcut_napari.core.video import Video, VideoEntry, find_videos
 from flowcut_napari.core.video_file import VIDEO_SUFFIXES
 from flowcut_napari.widgets.story.widget import frame_text
@@ -143,4 +143,4 @@ def say_error(text: str) -> None:
     """Say what went wrong where napari says such things."""
     from napari.utils.notifications import show_error
 
-    show_error(text)
+    show_error(printable(text))

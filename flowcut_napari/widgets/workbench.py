@@ -274,6 +274,9 @@ class Workbench(QObject):
         frame, parameters = self.frame, self.parameters
         has_flow = not parameters.uses_flow or self.results.flow_picture(frame) is not None
         is_known = self.results.is_complete(frame) and has_flow
+        if is_known:
+            # No answer will come that takes away what was said of another frame.
+            self._set_trouble(None)
         self.live.look(frame, parameters, is_known=is_known, has_flow=has_flow)
 
     @property

@@ -24,11 +24,10 @@ from made_runs import same, write_clips
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from flowcut_napari.commands.console import printable
 from flowcut_napari.commands.demo_model import train_and_predict
 from flowcut_napari.core import sample
 from flowcut_napari.core.dataset import ExportPlan, export_dataset
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, printable
 from flowcut_napari.core.masks import encode_rle
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_training.config import load_config

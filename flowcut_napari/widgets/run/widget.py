@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import QUrl
+from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -62,6 +62,8 @@ class RunTab(QWidget):
         self.text = QLabel()
         self.text.setObjectName("run text")
         self.text.setWordWrap(True)
+        # Names of files may look like HTML.
+        self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.open_folder = QPushButton("Open folder")
         self.open_folder.setObjectName("open_folder")
         self.open_folder.setToolTip("Show the masks file in the system's file browser")
