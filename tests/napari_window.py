@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
-OUTPUT = Path(__file__).resolve().parent.parent / "output"
+OUTPUT = Path(__file__).resolve().parent / "output"
 
 
 def wait(milliseconds: int) -> None:
@@ -145,8 +145,8 @@ def open_window() -> Window:
 
     from flowcut_napari.widgets.menu import show_panel
 
-    viewer = napari.Viewer(show=True)
     _find_icons()
+    viewer = napari.Viewer(show=True)
     viewer.window.resize(1280, 800)
     window = Window(viewer, show_panel(viewer))
     notification_manager.notification_ready.connect(window.said.append)
