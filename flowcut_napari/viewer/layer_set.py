@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,28 +10,15 @@ import numpy as np
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.frame_results import FrameResults
-from flowcut_napari.viewer.lazy_arrays import Eigenvectors, FlowPictures, LazyFrames, MaskLabels, RawCuts, Seeds
+from flowcut_napari.viewer.lazy_arrays import Eigenvectors, FlowPictures, MaskLabels, RawCuts, Seeds
+from flowcut_napari.viewer.video_layers import KEY, role_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-# What layers carry in their metadata, all under one key.
-KEY = "flowcut"
 # From the bottom up; iterations stand between.
 _ORDER = ("frames", "flow", "eigenvector", "cut", "masks", "affinity", "seeds")
-
-
-def role_of(layer: Layer) -> str | None:
-    """Return what a layer is to us: ``frames``, ``flow``, ``eigenvector 2``, ...; None if it is not ours."""
-    ours = layer.metadata.get(KEY)
-    return ours.get("role") if isinstance(ours, dict) else None
-
-
-def video_of(layer: Layer) -> Video | None:
-    """Return the video whose frames a layer shows, if our reader made it."""
-    data = getattr(layer, "data", None)
-    return data.video if role_of(layer) == "frames" and isinstance(data, LazyFrames) else None
 
 
 class LayerSet:
@@ -224,26 +211,3 @@ def mask_features(results: FrameResults, frame: int) -> dict[str, list[Any]]:
         for cut in answer.result.cuts:
             add(cut.iteration, cut.iteration, 0, cut.eigenvalue, cut.eigengap, nan, "")
     return table
-
-
-def frames_layer(viewer: ViewerModel, video: Video) -> Layer:
-    """Add the layer of a video's frames."""
-    data, options = frames_layer_data(video)
-    return viewer.add_image(data, **options)
-
-
-def frames_layer_data(video: Video) -> tuple[LazyFrames, dict[str, Any]]:
-    """Return the frames of a video and the options of their layer."""
-    options = {
-        "name": video.name,
-        "axis_labels": styles.AXES,
-        "metadata": {KEY: {"role": "frames", "video": video.name}},
-        **styles.FRAMES.options(),
-    }
-    # napari knows the three colours to be the last axis, and not one of its own.
-    return LazyFrames(video), options
-
-
-def ours(layers: Iterable[Layer]) -> list[Layer]:
-    """Return the layers that show frames of a video of ours, in their order."""
-    return [layer for layer in layers if video_of(layer) is not None]

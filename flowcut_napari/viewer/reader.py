@@ -11,8 +11,8 @@ from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
 from flowcut_napari.core.video import Video, find_videos, open_video
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.frame_results import FrameResults
-from flowcut_napari.viewer.layer_set import KEY, frames_layer_data
 from flowcut_napari.viewer.lazy_arrays import MaskLabels
+from flowcut_napari.viewer.video_layers import KEY, frames_layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
 # What npe2 takes for "read, and there is no layer in it": the notification has said why.

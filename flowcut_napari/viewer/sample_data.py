@@ -10,8 +10,8 @@ from flowcut_napari.core import sample
 from flowcut_napari.core.scoring import read_annotation, read_annotations
 from flowcut_napari.core.video import open_video
 from flowcut_napari.viewer import layer_styles as styles
-from flowcut_napari.viewer.layer_set import KEY
 from flowcut_napari.viewer.reader import LayerData, video_layer
+from flowcut_napari.viewer.video_layers import KEY
 
 
 def open_toys() -> list[LayerData]:

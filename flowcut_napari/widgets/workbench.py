@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
-from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.video import Video, VideoEntry, find_videos
 from flowcut_napari.live.messages import CutsMade, Described, Machine, Probed, Refined
 from flowcut_napari.viewer.frame_results import FrameAnswer, FrameResults
-from flowcut_napari.viewer.layer_set import KEY, LayerSet, frames_layer, ours, video_of
-from flowcut_napari.viewer.lazy_arrays import MaskLabels
+from flowcut_napari.viewer.layer_set import LayerSet
 from flowcut_napari.viewer.preferences import Preferences
+from flowcut_napari.viewer.video_layers import found_beside, frames_layer, layer_of, ours, take_file_masks, video_of
 from flowcut_napari.widgets.layer_maker import LayerMaker
 from flowcut_napari.widgets.live import LiveLink, Trouble
 from flowcut_napari.widgets.settings_keeper import SettingsKeeper
@@ -145,17 +144,15 @@ class Workbench(QObject):
 
     def take(self, entry: VideoEntry, video: Video, sisters: Sequence[VideoEntry] = ()) -> None:
         """Look at a video that was opened; `sisters` are those found at the same address."""
-        for layer in ours(self.viewer.layers):
-            known = video_of(layer)
-            # What is open already is looked at again; frames of other videos are only hidden.
-            if known is not None and known.path == video.path and known.name == video.name:
-                self._show_only(layer)
-                self._adopt(layer, known, entry, sisters)
-                return
+        known = layer_of(self.viewer, video)
+        if known is not None:  # it is open already, and looked at again
+            self._show_only(known)
+            self._adopt(known, entry, sisters)
+            return
         self._show_only(None)
         with self.viewer.layers.events.inserted.blocker(self._on_inserted):
             layer = frames_layer(self.viewer, video)
-        self._adopt(layer, video, entry, sisters)
+        self._adopt(layer, entry, sisters)
         for text in video.notices:
             self.remarked.emit(text)
 
@@ -170,26 +167,24 @@ class Workbench(QObject):
 
     def switch(self, video: Video) -> None:
         """Look at another video that has a layer here."""
-        for layer in ours(self.viewer.layers):
-            if video_of(layer) is video:
-                self._show_only(layer)
-                self._adopt_layer(layer)
+        if (layer := layer_of(self.viewer, video)) is not None:
+            self._show_only(layer)
+            self._adopt_layer(layer)
 
     def _show_only(self, layer: Layer | None) -> None:
         for other in ours(self.viewer.layers):
             other.visible = other is layer
 
     def _adopt_layer(self, layer: Layer) -> None:
+        sisters = found_beside(layer)
         video = video_of(layer)
-        assert video is not None  # only layers of ours come here
-        address = layer.metadata[KEY].get("address")
-        sisters: list[VideoEntry] = []
-        with contextlib.suppress(FlowCutError):  # the video is open; that its place is gone does not matter
-            sisters = find_videos(address or video.path)
-        entry = next((entry for entry in sisters if entry.name == video.name), None)
-        self._adopt(layer, video, entry, sisters)
+        entry = next((entry for entry in sisters if video is not None and entry.name == video.name), None)
+        self._adopt(layer, entry, sisters)
 
-    def _adopt(self, layer: Layer, video: Video, entry: VideoEntry | None, sisters: Sequence[VideoEntry]) -> None:
+    def _adopt(self, layer: Layer, entry: VideoEntry | None, sisters: Sequence[VideoEntry]) -> None:
+        video = video_of(layer)
+        assert video is not None  # only layers of frames come here
+        saved = take_file_masks(self.viewer, video)
         if self.layers is not None:
             self._close_layers()
         layer.visible = True
@@ -201,7 +196,9 @@ class Workbench(QObject):
         self.results.holds = True
         self.results.use_weights(self.machine.weights)
         self.layers = LayerSet(self.viewer, layer, video, self.results)
-        self._take_saved_layer(video)
+        if saved is not None:
+            self.results.put_saved(saved)
+            self._set_parameters(saved.parameters)
         self.probed, self._described = None, None
         self.frame = self._current_frame()
         self.results.frame = self.frame
@@ -216,15 +213,6 @@ class Workbench(QObject):
         if not self.is_shut and self._viewer() is not None:
             self.viewer.reset_view()
 
-    def _take_saved_layer(self, video: Video) -> None:
-        """Take up the masks that came with the video out of a masks file."""
-        for layer in list(self.viewer.layers):
-            if isinstance(layer.data, MaskLabels) and layer.data.video.path == video.path and layer.data.results.saved:
-                self.set_parameters(layer.data.results.saved.parameters)
-                self.results.put_saved(layer.data.results.saved)
-                self.viewer.layers.remove(layer)
-                return
-
     def _close_layers(self) -> None:
         self._maker.stop()
         if self.layers is not None:
@@ -235,13 +223,15 @@ class Workbench(QObject):
 
     def set_parameters(self, parameters: CutParameters) -> None:
         """Ask with other parameters from now on."""
-        if parameters == self.parameters:
-            return
+        if parameters != self.parameters:
+            self._set_parameters(parameters)
+            self._set_trouble(None)
+            self.look()
+
+    def _set_parameters(self, parameters: CutParameters) -> None:
         self.parameters = self.results.parameters = parameters
         self.keeper.take(parameters, self.machine)
-        self._set_trouble(None)
         self.parameters_changed.emit()
-        self.look()
 
     def set_machine(self, machine: Machine) -> None:
         """Compute elsewhere, or with other weights, from now on."""

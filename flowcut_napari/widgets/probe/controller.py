@@ -117,7 +117,12 @@ class ProbeController(QObject):
             self._bench.probe(self.patch)
 
     def _on_answer(self, what: str) -> None:
-        if what == "probe" and self.patch is not None:
+        grid = self._bench.grid
+        if self.patch is None or grid is None:
+            return
+        if self.patch[0] >= grid[0] or self.patch[1] >= grid[1]:
+            self.clear()  # of another size of frames, or of patches
+        elif what == "probe":
             self._show_layer()
             self.changed.emit()
 
