@@ -200,6 +200,8 @@ def test_a_run_over_all_frames_writes_what_the_copied_command_writes(window: Win
     window.open_sample()
     window.find("alpha").setValue(0.9)
     window.find("max_instances").setValue(2)
+    window.find("height").setValue(180)
+    window.find("width").setValue(320)
     settle(window.bench)
     show_run_tab(window, tmp_path / "out")
     window.click("run")
@@ -213,6 +215,7 @@ def test_a_run_over_all_frames_writes_what_the_copied_command_writes(window: Win
     assert window.find("open_folder").isVisible()
     command = shlex.split(window.panel.tune.controller.command())
     assert command[:2] == ["flowcut", "masks"]
+    assert command[-2:] == ["--size", "180x320"]
     subprocess.run(
         [sys.executable, "-m", "flowcut_napari", *command[1:]],
         cwd=tmp_path,
