@@ -268,5 +268,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _brief(error: BaseException) -> str:
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
+        return error.reason.strerror or str(error.reason)
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."

@@ -15,7 +15,7 @@ import numpy as np
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.description import FrameDescriber, FrameDescription, description_key
 from flowcut_napari.core.errors import FlowCutError, MissingWeightsError
-from flowcut_napari.core.flow import flow_picture
+from flowcut_napari.core.flow import flow_picture, partner_frame
 from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.video import Video
@@ -85,6 +85,22 @@ class Describer:
         with one_thread():
             return next(describer.describe(self._video, [frame]))
 
+    def blame(self, parameters: CutParameters, frame: int, text: str) -> str:
+        """Return why a frame could not be described: said as it is, unless it is the frame's flow partner's fault."""
+        if not parameters.uses_flow:
+            return text
+        try:
+            self._video[frame]
+        except FlowCutError:
+            return text
+        partner = partner_frame(frame, parameters.gap, len(self._video))
+        try:
+            if partner is not None:
+                self._video[partner]
+        except FlowCutError:
+            return f"frame {frame} has no flow, because its partner, frame {partner}, cannot be read: {text}"
+        return text
+
     def _describer(self, parameters: CutParameters) -> FrameDescriber:
         key = description_key(parameters)
         if key not in self._describers:
@@ -147,7 +163,7 @@ def _answer(
     except MissingWeightsError as error:
         connection.send(NotDescribed(parameters, frame, str(error), error.names))
     except FlowCutError as error:
-        connection.send(NotDescribed(parameters, frame, str(error)))
+        connection.send(NotDescribed(parameters, frame, describer.blame(parameters, frame, str(error))))
     except Exception as error:  # noqa: BLE001  # a GPU without memory and the like: the last place to say so
         text = " ".join(str(error).split())[:300]
         connection.send(NotDescribed(parameters, frame, f"{type(error).__name__}: {text}"))

@@ -111,7 +111,7 @@ class LayerSet:
         """Draw the layers anew whose roles are `wanted`; hidden ones cost nothing."""
         for role, layer in list(self._layers.items()):
             if role != "frames" and wanted(role):
-                layer.refresh(extent=False, thumbnail=False)
+                layer.refresh(extent=False)
 
     def show_frame(self, frame: int) -> None:
         """Bring what does not follow the time axis by itself to a frame: the features of the masks."""

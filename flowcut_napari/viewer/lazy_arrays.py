@@ -126,7 +126,7 @@ class FlowPictures(TimeSeries):
 
 
 class Eigenvectors(TimeSeries):
-    """The eigenvectors of one iteration, (T, rows, cols) float32, each divided by its largest absolute value."""
+    """The eigenvectors of one iteration, (T, rows, cols) float32, `scaled` for the eye."""
 
     def __init__(self, results: FrameResults, iteration: int, frames: int, grid: tuple[int, int]) -> None:
         super().__init__((frames, *grid), np.float32)
@@ -213,6 +213,10 @@ def labels_of(masks: FrameMasks, size: tuple[int, int]) -> np.ndarray:
 
 
 def scaled(eigenvector: np.ndarray) -> np.ndarray:
-    """Return an eigenvector divided by its largest absolute value, float32: its sign and shape are what matters."""
-    largest = float(np.abs(eigenvector).max())
+    """Return an eigenvector for the eye, float32: most of its values between -1 and 1, its sign as it is.
+
+    It is divided by what 98 % of its absolute values are below: a patch or two far out would leave all others dark.
+    """
+    sizes = np.abs(eigenvector)
+    largest = float(np.percentile(sizes, 98)) or float(sizes.max())
     return (eigenvector / largest if largest else eigenvector).astype(np.float32)

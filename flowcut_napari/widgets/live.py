@@ -60,6 +60,7 @@ class LiveLink(QObject):
         self._forward = True
         self._deaths: list[float] = []
         self._is_shut = False
+        self._is_dead = False
         self.work = ""
         self._arrived.connect(self._on_arrived)
         self._ended.connect(self._on_ended)
@@ -80,7 +81,7 @@ class LiveLink(QObject):
 
     def look(self, frame: int, parameters: CutParameters, *, is_known: bool, has_flow: bool) -> None:
         """Ask for all about a frame; what was asked before is given up."""
-        if self._opened is None or self._is_shut:
+        if self._opened is None or self._is_shut or self._is_dead:
             return
         if self._look is not None and frame != self._look.frame:
             self._forward = frame > self._look.frame
@@ -93,7 +94,7 @@ class LiveLink(QObject):
 
     def probe(self, frame: int, patch: tuple[int, int], parameters: CutParameters) -> None:
         """Ask for the affinity of a patch of a frame."""
-        if self._opened is None or self._is_shut:
+        if self._opened is None or self._is_shut or self._is_dead:
             return
         self._number += 1
         self._start().send(Probe(self._number, frame, patch, parameters))
@@ -101,6 +102,7 @@ class LiveLink(QObject):
     def restart(self) -> None:
         """Start the process anew, and ask again what was asked last."""
         self._deaths.clear()
+        self._is_dead = False
         self._drop_child()
         if self._look is not None:
             self._start().send(self._look)
@@ -163,6 +165,7 @@ class LiveLink(QObject):
         now = time.monotonic()
         self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
         if len(self._deaths) > _MOST_DEATHS:
+            self._is_dead = True
             text = f"the computing process ended again: {reason}; nothing of yours is lost"
             self.troubled.emit(Trouble(text, is_dead=True))
             return

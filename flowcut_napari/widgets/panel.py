@@ -51,7 +51,7 @@ class FlowCutPanel(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("flowcut panel")
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(390)
         bench = self.bench = workbench_of(viewer)
         self.video_bar = VideoBar(bench)
         self.view_bar = ViewBar(bench)

@@ -13,7 +13,6 @@ from flowcut_napari.core import sample
 from flowcut_napari.core.errors import FlowCutError, printable
 from flowcut_napari.core.video import Video, VideoEntry, find_videos
 from flowcut_napari.core.video_file import VIDEO_SUFFIXES
-from flowcut_napari.widgets.story.widget import frame_text
 from flowcut_napari.widgets.workbench import Workbench
 
 
@@ -136,7 +135,7 @@ class VideoBar(QWidget):
             self.text.setText("no video: open one, or drop it on the window")
             return
         size = f"{video.width} x {video.height}"
-        self.text.setText(f"{size} · " + " · ".join(frame_text(self._bench).splitlines()))
+        self.text.setText(f"{size} · {frame_text(self._bench)}")
 
 
 def say_error(text: str) -> None:
@@ -144,3 +143,15 @@ def say_error(text: str) -> None:
     from napari.utils.notifications import show_error
 
     show_error(printable(text))
+
+
+def frame_text(bench: Workbench) -> str:
+    """Say which frame it is, and where its flow leads."""
+    if bench.video is None:
+        return ""
+    text = f"frame {bench.frame} of 0 to {len(bench.video) - 1}"
+    if bench.partner is not None:
+        text += f" · flow to {bench.partner}"
+    if bench.grid is not None:
+        text += f" · {bench.grid[0]} x {bench.grid[1]} patches"
+    return text

@@ -39,11 +39,12 @@ class ViewBar(QWidget):
             button.clicked.connect(lambda on, kind=kind: self.show_kind(kind, bool(on)))
             layout.addWidget(button)
             self.buttons[kind] = button
+        layout.addSpacing(8)
         self.iteration = QSpinBox()
         self.iteration.setObjectName("iteration")
         self.iteration.setToolTip("The iteration whose eigenvector and cut are shown")
         self.iteration.setRange(1, 1)
-        self.iteration.setPrefix("#")
+        self.iteration.setPrefix("no. ")
         self.iteration.valueChanged.connect(self._on_iteration)
         layout.addWidget(self.iteration)
         bench.layers_changed.connect(self.refresh)

@@ -152,6 +152,7 @@ class Workbench(QObject):
         self._show_only(None)
         with self.viewer.layers.events.inserted.blocker(self._on_inserted):
             layer = frames_layer(self.viewer, video)
+        self._go_to_start()
         self._adopt(layer, entry, sisters)
         for text in video.notices:
             self.remarked.emit(text)
@@ -171,6 +172,11 @@ class Workbench(QObject):
             self._show_only(layer)
             self._adopt_layer(layer)
 
+    def _go_to_start(self) -> None:
+        # napari shows the middle of what it opens; a video begins at its beginning.
+        dims = self.viewer.dims
+        dims.set_current_step(dims.ndim - 3, 0)
+
     def _show_only(self, layer: Layer | None) -> None:
         for other in ours(self.viewer.layers):
             other.visible = other is layer
@@ -188,7 +194,7 @@ class Workbench(QObject):
         if self.layers is not None:
             self._close_layers()
         layer.visible = True
-        layer.data.on_damage = self.remarked.emit
+        layer.data.on_damage = self._on_damage
         self.video, self.entry, self.sisters = video, entry, list(sisters)
         # Kept while the video is open here, so that looking at another one costs nothing.
         self.results = self._results_of.setdefault(video, FrameResults(self.parameters))
@@ -370,12 +376,17 @@ class Workbench(QObject):
             with self.viewer.layers.events.inserted.blocker(self._on_inserted):
                 layer = frames_layer(self.viewer, self.video)
             self.viewer.layers.move(self.viewer.layers.index(layer), 0)
-            layer.data.on_damage = self.remarked.emit
+            layer.data.on_damage = self._on_damage
             self.layers.put_frames(layer)
         if self._described is not None:
             self._want_layers(self._described)
         self.layers_changed.emit()
         return deleted
+
+    def _on_damage(self, text: str) -> None:
+        # Where frames are cut as they are looked at, the answer says it.
+        if not self.is_live or not self._panels:
+            self.remarked.emit(text)
 
     def _want_layers(self, described: Described) -> None:
         assert self.layers is not None and self.video is not None  # it is about their video
@@ -414,6 +425,7 @@ class Workbench(QObject):
         if self.is_shut or layer not in self.viewer.layers:
             return
         self._show_only(layer)
+        self._go_to_start()
         self._adopt_layer(layer)
 
     def _on_removed(self, event: Any) -> None:

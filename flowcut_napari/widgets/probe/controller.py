@@ -13,6 +13,8 @@ from flowcut_napari.widgets.story.pictures import mark_patch, upsample_patches
 from flowcut_napari.widgets.workbench import Workbench
 
 Part = Literal["picture", "flow", "fused", "above tau"]
+# The frame around the patch that is compared; that of the probed one is white.
+OTHER_COLOUR = (255, 60, 160)
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -92,9 +94,9 @@ class ProbeController(QObject):
         if values is None or self.patch is None:
             return None
         picture = upsample_patches(affinity_picture(values), height, width)
-        for patch in (self.patch, self.other):
-            if patch is not None:
-                mark_patch(picture, patch, values.shape)
+        mark_patch(picture, self.patch, values.shape)
+        if self.other is not None:
+            mark_patch(picture, self.other, values.shape, OTHER_COLOUR)
         return picture
 
     def tell_row(self) -> str:

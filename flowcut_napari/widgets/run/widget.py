@@ -43,6 +43,7 @@ class RunTab(QWidget):
         self.frames = QLineEdit()
         self.frames.setObjectName("frames")
         self.frames.setPlaceholderText("all, or START:STOP:STEP such as 0::5")
+        self.frames.textChanged.connect(self._name_button)
         self.frames.setToolTip("Frames that get masks; flow partners come from the whole video")
         self.workers = QSpinBox()
         self.workers.setObjectName("workers")
@@ -112,6 +113,7 @@ class RunTab(QWidget):
         """Suggest a folder for the video that is looked at."""
         if self._bench.video is not None and not self.out.text():
             self.out.setText(str(default_out(self._bench.video)))
+            self.out.setCursorPosition(0)
         self.show_progress()
 
     def show_progress(self) -> None:
@@ -131,10 +133,14 @@ class RunTab(QWidget):
         self.text.setText(text)
         self.open_folder.setVisible(progress.state == "done")
 
+    def _name_button(self, frames: str) -> None:
+        self.start.setText("Run on these frames" if frames.strip() else "Run on all frames")
+
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Save masks to", self.out.text())
         if chosen:
             self.out.setText(chosen)
+            self.out.setCursorPosition(0)
 
     def _show_folder(self) -> None:
         path = self.controller.progress.path

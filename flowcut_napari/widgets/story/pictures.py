@@ -39,10 +39,11 @@ class StoryRow:
 
 @dataclass(frozen=True)
 class Story:
-    """All of a frame: the rows, and why they end."""
+    """All of a frame: the rows, why they end, and all masks in one picture (h, w, 3) uint8 once they are refined."""
 
     rows: tuple[StoryRow, ...]
     stop: str
+    masks: np.ndarray | None
 
 
 def thumbnail(picture: np.ndarray, width: int) -> np.ndarray:
@@ -92,7 +93,8 @@ def tell_story(
                 is_kept=is_kept,
             )
         )
-    return Story(tuple(rows), tell_stop(answer.result, parameters))
+    together = None if masks is None else _overlays(small_frame, small_masks)
+    return Story(tuple(rows), tell_stop(answer.result, parameters), together)
 
 
 def _eigenvector_picture(cut: Cut, height: int, width: int) -> np.ndarray:
@@ -101,10 +103,16 @@ def _eigenvector_picture(cut: Cut, height: int, width: int) -> np.ndarray:
     return picture
 
 
-def _overlay(frame: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
+def _overlays(frame: np.ndarray, masks: dict[int, np.ndarray]) -> np.ndarray:
     picture = frame.copy()
-    colour = np.array(COLOURS[(number - 1) % len(COLOURS)], np.float32)
-    picture[mask] = ((1 - _OPACITY) * picture[mask] + _OPACITY * colour).astype(np.uint8)
+    for number, mask in masks.items():
+        colour = np.array(COLOURS[(number - 1) % len(COLOURS)], np.float32)
+        picture[mask] = ((1 - _OPACITY) * picture[mask] + _OPACITY * colour).astype(np.uint8)
+    return picture
+
+
+def _overlay(frame: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
+    picture = _overlays(frame, {number: mask})
     # What is not in it steps back, so that a small mask is found at once.
     picture[~mask] = picture[~mask] // 3 * 2
     return picture
@@ -123,11 +131,16 @@ def upsample_patches(patches: np.ndarray, height: int, width: int) -> np.ndarray
     return patches[rows[:, None], cols]
 
 
-def mark_patch(picture: np.ndarray, patch: tuple[int, int], grid: tuple[int, ...]) -> None:
-    """Draw a white frame around a patch of a grid (rows, cols), in place."""
+def mark_patch(
+    picture: np.ndarray,
+    patch: tuple[int, int],
+    grid: tuple[int, ...],
+    colour: tuple[int, int, int] = (255, 255, 255),
+) -> None:
+    """Draw a frame around a patch of a grid (rows, cols), in place."""
     height, width = picture.shape[:2]
     top, bottom = (round(edge * height / grid[0]) for edge in (patch[0], patch[0] + 1))
     left, right = (round(edge * width / grid[1]) for edge in (patch[1], patch[1] + 1))
     inner = picture[top:bottom, left:right].copy()
-    picture[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = 255
+    picture[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = colour
     picture[top:bottom, left:right] = inner

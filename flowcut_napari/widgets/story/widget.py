@@ -64,13 +64,11 @@ class StoryTab(QWidget):
         self.flow_picture = Picture("story flow", "Its flow picture: hue is direction, saturation is speed.")
         self.frame_picture.clicked.connect(lambda: show_role("frames"))
         self.flow_picture.clicked.connect(lambda: show_role("flow"))
-        self._frame_text = QLabel()
-        self._frame_text.setObjectName("story frame text")
-        self._frame_text.setWordWrap(True)
-        self._frame_text.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.masks_picture = Picture("story masks", "All refined masks. Click to see them in the canvas.")
+        self.masks_picture.clicked.connect(lambda: show_role("masks"))
         self._grid.addWidget(self.frame_picture, 0, 0)
         self._grid.addWidget(self.flow_picture, 0, 1)
-        self._grid.addWidget(self._frame_text, 0, 2)
+        self._grid.addWidget(self.masks_picture, 0, 2)
         for column, heading in enumerate(("eigenvector", "raw cut", "refined mask")):
             label = QLabel(heading)
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -114,8 +112,8 @@ class StoryTab(QWidget):
         self.frame_picture.show_array(frame, size, "no video")
         flow_word = "no flow" if not bench.parameters.uses_flow else "…"
         self.flow_picture.show_array(controller.flow_picture(width), size, flow_word)
-        self._frame_text.setText(frame_text(bench))
         story = controller.story(width)
+        self.masks_picture.show_array(story.masks if story else None, size, "…" if bench.video else "")
         rows = story.rows if story else ()
         while len(self._rows) < len(rows):
             self._add_row()
@@ -136,15 +134,3 @@ class StoryTab(QWidget):
             self._grid.addWidget(picture, below, column)
         self._grid.addWidget(row.text, below + 1, 0, 1, _COLUMNS)
         self._rows.append(row)
-
-
-def frame_text(bench: Workbench) -> str:
-    """Say which frame it is, and where its flow leads."""
-    if bench.video is None:
-        return ""
-    text = f"frame {bench.frame} | {len(bench.video) - 1}"
-    if bench.partner is not None:
-        text += f"\nflow to {bench.partner}"
-    if bench.grid is not None:
-        text += f"\n{bench.grid[0]} x {bench.grid[1]} patches"
-    return text

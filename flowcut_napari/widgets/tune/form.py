@@ -10,8 +10,20 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QLabel, QSizePolicy, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QSizePolicy,
+    QSpinBox,
+    QWidget,
+)
 from superqt import QLabeledDoubleSlider, QLabeledSlider
+
+_READOUT_WIDTH = 52
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,14 @@ class ModelForm(QWidget):
             layout.addRow(label, control)
             self.controls[name] = control
 
+    def add_row(self, label: str, control: QWidget) -> None:
+        """Add a control that is of no field, below those that are."""
+        words = QLabel(label)
+        words.setBuddy(control)
+        words.setToolTip(control.toolTip())
+        layout = self.layout()
+        layout.addRow(words, control)
+
     def show_values(self, values: BaseModel) -> None:
         """Show the values of a model, without telling anybody."""
         for name, setter in self._setters.items():
@@ -111,7 +131,7 @@ class ModelForm(QWidget):
     def _control(self, name: str, field: FieldInfo, choices: list[str] | None) -> QWidget:
         kind = field.annotation
         if kind is bool:
-            return self._check_box(name)
+            return self._check_box(name, field.description or "")
         if choices is not None or get_origin(kind) is Literal:
             return self._combo_box(name, choices or list(get_args(kind)), is_open=choices is not None)
         bounds = Range.of(field)
@@ -119,8 +139,8 @@ class ModelForm(QWidget):
             return self._slider(name, bounds, is_whole=kind is int)
         return self._spin_box(name, bounds, is_whole=kind is int)
 
-    def _check_box(self, name: str) -> QWidget:
-        box = QCheckBox("on")
+    def _check_box(self, name: str, text: str) -> QWidget:
+        box = QCheckBox(text)
         box.toggled.connect(lambda on: self.edited.emit(name, bool(on)))
         self._setters[name] = box.setChecked
         return box
@@ -150,6 +170,10 @@ class ModelForm(QWidget):
         slider.setPageStep(number(10 * bounds.step) if not is_whole else 1)
         if not is_whole:
             slider.setDecimals(3 if bounds.step < 0.01 else 2)
+
+        # The readouts of all sliders are of one width, so that their tracks are.
+        if (readout := slider.findChild(QAbstractSpinBox)) is not None:
+            readout.setMinimumWidth(_READOUT_WIDTH)
 
         def show(value: float) -> None:
             # What a file or the command line may say, the slider can show.

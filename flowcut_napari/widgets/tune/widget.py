@@ -47,12 +47,13 @@ class TuneTab(QWidget):
             ModelForm(CutParameters, MORE, {}),
         ]
         layout.addWidget(_group("Method", self.forms[0]))
-        models = _group("Models and machine", self.forms[1])
-        models.layout().addLayout(self._machine_row())
-        layout.addWidget(models)
+        self._add_machine_rows(self.forms[1])
+        layout.addWidget(_group("Models and machine", self.forms[1]))
         more = QCollapsible("More parameters")
         more.setObjectName("more")
         more.setDuration(0)
+        more.setExpandedIcon("▾")
+        more.setCollapsedIcon("▸")
         more.addWidget(self.forms[2])
         layout.addWidget(more)
         layout.addLayout(self._copy_row())
@@ -102,7 +103,7 @@ class TuneTab(QWidget):
         row.addWidget(self.reset)
         return row
 
-    def _machine_row(self) -> QHBoxLayout:
+    def _add_machine_rows(self, form: ModelForm) -> None:
         self.device = QComboBox()
         self.device.setObjectName("device")
         self.device.setEditable(True)
@@ -112,19 +113,14 @@ class TuneTab(QWidget):
         self.device.setToolTip("Where models run: auto, cpu, cuda, cuda:N or mps. Cuts and CRF are the CPU's.")
         self.device.activated.connect(lambda _: self._set_device())
         self.device.lineEdit().editingFinished.connect(self._set_device)
-        self.weights = QPushButton("Weights file…")
+        self.weights = QPushButton("Choose a file…")
         self.weights.setObjectName("weights")
         self.weights.setToolTip(
             "Use a weights file for the features or the flow, such as dino_deitsmall16_pretrain.pth or raft_small.pth"
         )
         self.weights.clicked.connect(lambda: self.ask_for_weights())
-        row = QHBoxLayout()
-        label = QLabel("Device")
-        label.setBuddy(self.device)
-        row.addWidget(label)
-        row.addWidget(self.device, 1)
-        row.addWidget(self.weights)
-        return row
+        form.add_row("Device", self.device)
+        form.add_row("Weights", self.weights)
 
     def _copy_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
