@@ -134,7 +134,7 @@ class VideoBar(QWidget):
         if video is None:
             self.text.setText("no video: open one, or drop it on the window")
             return
-        size = f"{video.width} x {video.height}"
+        size = f"{video.width}x{video.height}"
         self.text.setText(f"{size} · {frame_text(self._bench)}")
 
 
@@ -153,5 +153,5 @@ def frame_text(bench: Workbench) -> str:
     if bench.partner is not None:
         text += f" · flow to {bench.partner}"
     if bench.grid is not None:
-        text += f" · {bench.grid[0]} x {bench.grid[1]} patches"
+        text += f" · {bench.grid[0]}x{bench.grid[1]} patches"
     return text

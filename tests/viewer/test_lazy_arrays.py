@@ -209,4 +209,12 @@ def test_cuts_stand_for_masks_until_these_are_there(results: FrameResults, tmp_p
 
 def test_an_eigenvector_of_zeros_stays_one() -> None:
     assert_array_equal(scaled(np.zeros((2, 3))), np.zeros((2, 3), np.float32))
-    assert scaled(np.array([[0.1, -0.4]])).tolist() == [[0.25, -1.0]]
+
+
+def test_an_eigenvector_is_scaled_so_that_a_patch_far_out_leaves_the_others_visible() -> None:
+    values = np.linspace(-0.5, 0.25, 100).reshape(10, 10)
+    values[0, 0] = 40
+    shown = scaled(values)
+    assert np.array_equal(np.sign(shown), np.sign(values))
+    assert 0.9 < -shown.min() <= 1.1
+    assert shown[0, 0] > 1

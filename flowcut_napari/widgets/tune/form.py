@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -22,8 +21,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt import QLabeledDoubleSlider, QLabeledSlider
-
-_READOUT_WIDTH = 52
 
 
 @dataclass(frozen=True)
@@ -170,10 +167,6 @@ class ModelForm(QWidget):
         slider.setPageStep(number(10 * bounds.step) if not is_whole else 1)
         if not is_whole:
             slider.setDecimals(3 if bounds.step < 0.01 else 2)
-
-        # The readouts of all sliders are of one width, so that their tracks are.
-        if (readout := slider.findChild(QAbstractSpinBox)) is not None:
-            readout.setMinimumWidth(_READOUT_WIDTH)
 
         def show(value: float) -> None:
             # What a file or the command line may say, the slider can show.

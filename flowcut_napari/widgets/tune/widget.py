@@ -8,7 +8,17 @@ from typing import get_args
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QComboBox, QFileDialog, QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 from flowcut_napari.core.parameters import CutParameters, PresetName
@@ -107,6 +117,7 @@ class TuneTab(QWidget):
         self.device = QComboBox()
         self.device.setObjectName("device")
         self.device.setEditable(True)
+        self.device.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.device.addItems(["auto", "cpu"])
         self._bench.live.devices_found.connect(self._add_devices)
         self.device.setCurrentText(self._bench.machine.device)
