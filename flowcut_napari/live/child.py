@@ -11,14 +11,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, cast
 
 from flowcut_napari.live.pipe import read_records, write_record
 
 _PATIENCE_SECONDS = 2.0
-_alive: weakref.WeakSet[Child] = weakref.WeakSet()
+# Until they are gone, whoever still knows of them.
+_alive: set[Child] = set()
 
 
 class Child:
@@ -48,7 +48,8 @@ class Child:
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            # -P: a file of the user's in the current folder is not taken for a module of the same name.
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -89,16 +90,21 @@ class Child:
 
     def _read(self) -> None:
         for answer in read_records(cast(BinaryIO, self._process.stdout)):
-            if self._stopped.is_set():
-                return
-            self._on_answer(answer)
+            if not self._stopped.is_set():
+                self._tell(self._on_answer, answer)
         code = self._process.wait()
         self._outbox.put(None)
         # What it started would go on without it.
         end_group(self._process)
+        _alive.discard(self)
         if not self._stopped.is_set():
             self._stopped.set()
-            self._on_end(self._reason(code))
+            self._tell(self._on_end, self._reason(code))
+
+    def _tell(self, listener: Callable[[Any], None], news: Any) -> None:
+        # Of a window that is being torn down, Qt's half of the listener may be gone.
+        with contextlib.suppress(RuntimeError):
+            listener(news)
 
     def _reason(self, code: int) -> str:
         """Say how the process ended: `describe_end` with the last lines of what it said."""

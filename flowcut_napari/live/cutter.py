@@ -30,13 +30,22 @@ from flowcut_napari.core.probe import AffinityRow
 from flowcut_napari.core.pseudo_masks import refine_cuts
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, FrameCrf, crf_is_available
 from flowcut_napari.live.child import describe_end
-from flowcut_napari.live.describer import Description, FlowDrawn, NotDescribed, Wishes, serve
+from flowcut_napari.live.describer import (
+    Description,
+    FlowDrawn,
+    FromHelper,
+    NotDescribed,
+    ShowVideo,
+    Wishes,
+    serve,
+)
 from flowcut_napari.live.messages import (
     CutsMade,
     Described,
     Devices,
     Failed,
     Look,
+    Machine,
     Open,
     Probe,
     Probed,
@@ -54,30 +63,19 @@ class _Superseded(Exception):
     """Something newer was asked."""
 
 
-@dataclass(frozen=True)
-class _FromHelper:
-    """What the helper of the so many-th video said; that of an earlier one is about other frames."""
-
-    opening: int
-    content: Any
-
-
 @dataclass
 class _FrameWork:
     """What is kept of a frame between two questions about it."""
 
     description: FrameDescription
     flow_picture: np.ndarray | None = None
+    is_whole: bool = False
     cosines: Cosines | None = None
     crf: FrameCrf | None = None
 
-    @property
-    def is_whole(self) -> bool:
-        return self.description.flow is None or self.flow_picture is not None
-
     def nbytes(self) -> int:
-        arrays = [self.description.picture, self.description.rgb, self.description.flow, self.description.motion]
-        arrays.append(self.flow_picture)
+        description = self.description
+        arrays = [description.picture, description.rgb, description.motion, self.flow_picture]
         arrays += [self.cosines.rgb, self.cosines.flow] if self.cosines else []
         return sum(array.nbytes for array in arrays if array is not None)
 
@@ -95,10 +93,12 @@ class Cutter:
         self._send = send
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._helper: tuple[Any, Any] | None = None
+        self._machine: Machine | None = None
         self._openings = 0
+        self._wishes: tuple[Hashable, tuple[int, ...]] | None = None
         self._work: OrderedDict[tuple[int, Hashable], _FrameWork] = OrderedDict()
         self._look: Look | None = None
-        self._cut: tuple[Look, IterativeCut] | None = None
+        self._cut: IterativeCut | None = None
         self._is_refined = False
         self._probe: Probe | None = None
         self._crf_missing_said = False
@@ -125,8 +125,9 @@ class Cutter:
                 self._handle(self.inbox.get_nowait())
 
     def _handle(self, message: Any) -> None:
-        if isinstance(message, _FromHelper):
-            if message.opening != self._openings:
+        if isinstance(message, FromHelper):
+            # What it says of the machine holds for every video.
+            if message.opening != self._openings and not isinstance(message.content, str | Devices):
                 return
             message = message.content
         if isinstance(message, Look):
@@ -139,10 +140,10 @@ class Cutter:
             self._keep(message.parameters, message.frame)
         elif isinstance(message, FlowDrawn):
             if work := self._find(message.frame, message.parameters):
-                work.flow_picture = message.picture
+                work.flow_picture, work.is_whole = message.picture, True
                 self._say_described(message.parameters, work)
         elif isinstance(message, NotDescribed):
-            look = self._look
+            look, self._wishes = self._look, None  # asked once more, it is looked for once more
             # What is wrong with a frame that was described ahead is said when it is looked at.
             if look and _subject(look) == _subject(message):
                 self._look = None
@@ -156,29 +157,39 @@ class Cutter:
 
     def _open(self, message: Open) -> None:
         self._openings += 1
+        self._work.clear()
+        self._look, self._cut, self._probe, self._wishes = None, None, None, None
+        if self._helper is None or self._machine != message.machine:
+            self._start_helper(message.machine)
+        self._tell_helper(ShowVideo(self._openings, message.video))
+
+    def _start_helper(self, machine: Machine) -> None:
         if self._helper is not None:
             # The thread that listens closes the pipe: closed here, its number could be that of the next one.
             self._helper[0].kill()
-        self._work.clear()
-        self._look, self._cut, self._probe = None, None, None
         ours, theirs = multiprocessing.Pipe()
-        helper = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(theirs, message.video, message.machine), daemon=True
-        )
+        helper = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, machine), daemon=True)
         helper.start()
         theirs.close()
-        self._helper = helper, ours
-        threading.Thread(target=self._listen, args=(helper, ours, self._openings), daemon=True).start()
+        self._helper, self._machine = (helper, ours), machine
+        threading.Thread(target=self._listen, args=(helper, ours), daemon=True).start()
 
-    def _listen(self, helper: Any, connection: Any, opening: int) -> None:
+    def _tell_helper(self, message: ShowVideo | Wishes) -> None:
+        if self._helper is not None:
+            with contextlib.suppress(OSError):  # it is gone; the thread that listens to it says so
+                self._helper[1].send(message)
+
+    def _listen(self, helper: Any, connection: Any) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self.inbox.put(_FromHelper(opening, connection.recv()))
+                self.inbox.put(connection.recv())
         helper.join()
-        if opening != self._openings:  # another video was opened
+        if self._helper is None or self._helper[0] is not helper:  # another one took its place
             connection.close()
             return
-        print(f"the process that holds the models: {describe_end(helper.exitcode, [])}", file=sys.stderr, flush=True)
+        if helper.exitcode < 0:  # else its own last words are in the log
+            print(f"the process that holds the models: {describe_end(helper.exitcode, [])}", file=sys.stderr)
+            sys.stderr.flush()
         _leave()
 
     # What is to be done.
@@ -201,13 +212,13 @@ class Cutter:
         if self._cut is None:
             self._make_cuts(look, work)
         elif time.monotonic() >= self._rest_until:
-            self._refine(look, work, self._cut[1])
+            self._refine(look, work, self._cut)
 
     def _make_cuts(self, look: Look, work: _FrameWork) -> None:
         started = time.perf_counter()
         parameters = look.parameters
         result = cut_cosines(self._cosines(work), work.description.grid, parameters)
-        self._cut = look, result
+        self._cut = result
         milliseconds = 1e3 * (time.perf_counter() - started)
         self._send(CutsMade(look.number, look.frame, parameters, result, milliseconds))
 
@@ -262,7 +273,9 @@ class Cutter:
     def _keep(self, parameters: CutParameters, description: FrameDescription) -> None:
         work = self._find(description.index, parameters)
         if work is None:
-            work = self._work[description.index, description_key(parameters)] = _FrameWork(description)
+            work = self._work[description.index, description_key(parameters)] = _FrameWork(
+                description, is_whole=description.partner is None
+            )
         self._say_described(parameters, work)
         if self._look is not None:
             # A frame described ahead must not push out the one that is looked at.
@@ -281,9 +294,12 @@ class Cutter:
                 missing.append(frame)
         if work := self._find(look.frame, look.parameters):
             self._say_described(look.parameters, work, with_flow=look.wants_flow)
-        if self._helper is not None:
-            with contextlib.suppress(OSError):  # it is gone; the thread that listens to it says so
-                self._helper[1].send(Wishes(look.parameters, tuple(missing)))
+        wishes = Wishes(look.parameters, tuple(missing))
+        # A moved slider of alpha or tau wishes for nothing new.
+        subject = description_key(wishes.parameters), wishes.frames
+        if subject != self._wishes:
+            self._wishes = subject
+            self._tell_helper(wishes)
 
     def _say_described(self, parameters: CutParameters, work: _FrameWork, with_flow: bool = True) -> None:
         number = self._look.number if self._look else 0

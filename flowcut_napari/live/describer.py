@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import threading
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -44,11 +46,11 @@ class Description:
 
 @dataclass(frozen=True)
 class FlowDrawn:
-    """The flow picture of a frame, (h, w, 3) uint8."""
+    """The flow picture of a frame, (h, w, 3) uint8; None if it cannot be drawn."""
 
     parameters: CutParameters
     frame: int
-    picture: np.ndarray
+    picture: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,41 @@ class NotDescribed:
     missing: tuple[str, ...] = ()
 
 
-class Describer:
-    """Describes frames of one video with whatever models are asked for, and keeps those models."""
+@dataclass(frozen=True)
+class ShowVideo:
+    """The video that later wishes are about; `opening` rises with each."""
 
-    def __init__(self, video: Video, machine: Machine) -> None:
-        self._video = video
+    opening: int
+    video: Video
+
+
+@dataclass(frozen=True)
+class FromHelper:
+    """What the process says, and of which opening."""
+
+    opening: int
+    content: Any
+
+
+class Describer:
+    """Describes frames of one video at a time with whatever models are asked for, and keeps those models."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._video: Video | None = None
         self._machine = machine
-        cache = ArrayCache(limit_gb=machine.cache_limit_gb)
-        self.remark = cache.check()
-        self._cache = None if self.remark else cache
+        self._cache: ArrayCache | None = None
+        try:
+            cache = ArrayCache(limit_gb=machine.cache_limit_gb)
+            self.remark = cache.check()
+            self._cache = None if self.remark else cache
+        except FlowCutError as error:  # such as a folder of somebody who is not there
+            self.remark = f"{error}; going on without a cache"
         self._models: dict[Hashable, Any] = {}
         self._describers: dict[Hashable, FrameDescriber] = {}
+
+    def show(self, video: Video) -> None:
+        """Describe frames of this video from now on."""
+        self._video = video
 
     def describe(self, parameters: CutParameters, frame: int) -> FrameDescription:
         """Describe one frame.
@@ -82,12 +108,13 @@ class Describer:
             If weights are missing or a frame cannot be read.
         """
         describer = self._describer(parameters)
+        assert self._video is not None  # shown before anything is wished for
         with one_thread():
             return next(describer.describe(self._video, [frame]))
 
     def blame(self, parameters: CutParameters, frame: int, text: str) -> str:
         """Return why a frame could not be described: said as it is, unless it is the frame's flow partner's fault."""
-        if not parameters.uses_flow:
+        if not parameters.uses_flow or self._video is None:
             return text
         try:
             self._video[frame]
@@ -112,34 +139,110 @@ class Describer:
         return self._describers[key]
 
 
-def serve(connection: Connection, video: Video, machine: Machine) -> None:
-    """Answer `Wishes` until the other end is gone."""
+def serve(connection: Connection, machine: Machine) -> None:
+    """Answer `Wishes` about the video of the last `ShowVideo`, until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
-    describer = Describer(video, machine)
-    if describer.remark:
-        connection.send(describer.remark)
-    wishes = Wishes(CutParameters(), ())
-    devices_said = False
-    while True:
-        while connection.poll(0 if wishes.frames else None):
-            wishes = connection.recv()
-        if not wishes.frames:
-            continue
-        parameters, frame = wishes.parameters, wishes.frames[0]
-        wishes = Wishes(parameters, wishes.frames[1:])
-        description = _answer(connection, describer, parameters, frame)
+    inbox: queue.SimpleQueue[ShowVideo | Wishes] = queue.SimpleQueue()
+
+    def read() -> None:
+        # On a thread of its own: the other end must never wait until a model is done.
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                inbox.put(connection.recv())
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    _Service(connection, Describer(machine), inbox).run()
+
+
+class _Service:
+    """Works down the newest wishes; every answer says of which opening it is."""
+
+    def __init__(
+        self, connection: Connection, describer: Describer, inbox: queue.SimpleQueue[ShowVideo | Wishes]
+    ) -> None:
+        self._connection = connection
+        self._describer = describer
+        self._inbox = inbox
+        self._opening = 0
+        self._wishes = Wishes(CutParameters(), ())
+        self._devices_said = False
+        self._trouble_said = ""
+
+    def run(self) -> None:
+        if self._describer.remark:
+            self._send(self._describer.remark)
+        while True:
+            if not self._wishes.frames:
+                self._take(self._inbox.get())
+            self._take_all()
+            if self._wishes.frames:
+                self._serve_next()
+
+    def _serve_next(self) -> None:
+        parameters, frame = self._wishes.parameters, self._wishes.frames[0]
+        self._wishes = Wishes(parameters, self._wishes.frames[1:])
+        description = self._describe(parameters, frame)
         if description is None:  # the others would most likely fail like it
-            wishes = Wishes(parameters, ())
-        elif description.flow is not None and not connection.poll(0):
+            self._wishes = Wishes(parameters, ())
+        elif description.flow is not None and self._inbox.empty():
             # Apart from the description: drawing needs torch, and to import it takes longer than to cut.
+            self._draw(parameters, description)
+
+    def _describe(self, parameters: CutParameters, frame: int) -> FrameDescription | None:
+        try:
+            description = self._describer.describe(parameters, frame)
+        except MissingWeightsError as error:
+            self._send(NotDescribed(parameters, frame, str(error), error.names))
+        except FlowCutError as error:
+            self._send(NotDescribed(parameters, frame, self._describer.blame(parameters, frame, str(error))))
+        except Exception as error:  # noqa: BLE001  # a GPU without memory and the like: the last place to say so
+            self._send(NotDescribed(parameters, frame, _brief(error)))
+        else:
+            # Cuts need the features of the flow, not the field itself.
+            self._send(Description(parameters, replace(description, flow=None)))
+            return description
+        return None
+
+    def _draw(self, parameters: CutParameters, description: FrameDescription) -> None:
+        picture = None
+        try:
+            assert description.flow is not None  # asked by `_serve_next`
             picture = flow_picture(description.flow, min_magnitude=parameters.min_flow)
-            connection.send(FlowDrawn(parameters, frame, picture))
-            if not devices_said:  # torch is there now
-                devices_said = True
-                connection.send(Devices(find_gpus()))
+        except Exception as error:  # noqa: BLE001  # such as a torch that cannot be imported: cuts go on without it
+            text = f"no flow picture: {_brief(error)}"
+            if text != self._trouble_said:
+                self._trouble_said = text
+                self._send(text)
+        self._send(FlowDrawn(parameters, description.index, picture))
+        if not self._devices_said and picture is not None:  # torch is there now
+            self._devices_said = True
+            # A driver that is out of order fails in many ways, for what is but an entry in a list.
+            with contextlib.suppress(Exception):
+                self._send(Devices(find_gpus()))
+
+    def _take_all(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._take(self._inbox.get_nowait())
+
+    def _take(self, message: ShowVideo | Wishes) -> None:
+        if isinstance(message, ShowVideo):
+            self._opening = message.opening
+            self._describer.show(message.video)
+            self._wishes = Wishes(self._wishes.parameters, ())
+        else:
+            self._wishes = message
+
+    def _send(self, content: Any) -> None:
+        self._connection.send(FromHelper(self._opening, content))
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def find_gpus() -> tuple[tuple[str, str], ...]:
@@ -147,27 +250,10 @@ def find_gpus() -> tuple[tuple[str, str], ...]:
     import torch
 
     found = []
-    for number in range(torch.cuda.device_count()):
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for number in range(count):
         properties = torch.cuda.get_device_properties(number)
         found.append((f"cuda:{number}", f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"))
     if torch.backends.mps.is_available():
         found.append(("mps", "the GPU of this Mac"))
     return tuple(found)
-
-
-def _answer(
-    connection: Connection, describer: Describer, parameters: CutParameters, frame: int
-) -> FrameDescription | None:
-    try:
-        description = describer.describe(parameters, frame)
-    except MissingWeightsError as error:
-        connection.send(NotDescribed(parameters, frame, str(error), error.names))
-    except FlowCutError as error:
-        connection.send(NotDescribed(parameters, frame, describer.blame(parameters, frame, str(error))))
-    except Exception as error:  # noqa: BLE001  # a GPU without memory and the like: the last place to say so
-        text = " ".join(str(error).split())[:300]
-        connection.send(NotDescribed(parameters, frame, f"{type(error).__name__}: {text}"))
-    else:
-        connection.send(Description(parameters, description))
-        return description
-    return None

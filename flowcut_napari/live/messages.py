@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -170,7 +169,3 @@ class RunDone:
     path: Path
     notes: tuple[str, ...]
     seconds: float
-
-
-Answer = Any
-"""Any of the records that come from a computing process."""

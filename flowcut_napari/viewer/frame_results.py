@@ -15,8 +15,8 @@ from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.store import VideoMasks
 
-# A flow picture takes 0.7 MB, the grids of the cuts of a frame some 30 kB (880 patches) to 120 kB (3600).
-_FLOW_PICTURES = 48
+# The grids of the cuts of a frame take some 30 kB (880 patches) to 120 kB (3600), a flow picture 0.7 MB and more.
+_FLOW_BYTES = 40_000_000
 _FRAMES = 512
 
 
@@ -111,7 +111,7 @@ class FrameResults:
     def put_flow(self, frame: int, parameters: CutParameters, picture: np.ndarray) -> None:
         """Keep the flow picture of a frame."""
         self._flows[frame, description_key(parameters)] = picture
-        while len(self._flows) > _FLOW_PICTURES:
+        while len(self._flows) > 1 and sum(kept.nbytes for kept in self._flows.values()) > _FLOW_BYTES:
             self._flows.popitem(last=False)
 
     def put_saved(self, masks: VideoMasks | None) -> None:

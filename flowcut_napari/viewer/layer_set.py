@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,20 @@ class LayerSet:
     """
 
     def __init__(self, viewer: ViewerModel, frames: Layer, video: Video, results: FrameResults) -> None:
-        self._viewer = viewer
+        self._viewer_of = weakref.ref(viewer)
         self._video = video
         self._results = results
         self._layers: dict[str, Layer] = {"frames": frames}
         self._deleted: set[str] = set()
         self._sizes: dict[str, tuple[int, ...]] = {}
         viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def _viewer(self) -> ViewerModel:
+        viewer = self._viewer_of()
+        if viewer is None:
+            raise ReferenceError("the viewer is closed")
+        return viewer
 
     def __getitem__(self, role: str) -> Layer | None:
         return self._layers.get(role)
@@ -97,7 +105,8 @@ class LayerSet:
         self._deleted.discard("affinity")
         self._show("affinity", grid, data, "image", styles.AFFINITY)
         layer = self._layers["affinity"]
-        layer.data = data
+        if layer.data is not data:
+            layer.data = data
         layer.name = name
 
     def remove(self, role: str) -> None:
@@ -146,6 +155,7 @@ class LayerSet:
         if layer is not None:
             layer.data = data
             layer.scale, layer.translate = scale, shift
+            layer.editable = False  # new data are editable again
             return
         options = {
             "name": role,

@@ -15,6 +15,9 @@ from flowcut_napari.core.refine import upsample_mask
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer.frame_results import FrameResults
 
+# More is not read at once.
+_MOST_BYTES = 1_000_000_000
+
 
 class TimeSeries(ABC):
     """An array (frames, ...) that napari can slice: what a layer needs of an array, and no more.
@@ -26,6 +29,7 @@ class TimeSeries(ABC):
         self.shape = shape
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.ndim = len(shape)
+        self._frame_bytes = int(np.prod(shape[1:])) * self.dtype.itemsize
 
     @abstractmethod
     def frame(self, index: int) -> np.ndarray:
@@ -52,6 +56,11 @@ class TimeSeries(ABC):
                 raise IndexError(f"there is no frame {first} among {len(self)}")
             return self.frame(index)[rest]
         if isinstance(first, slice):
+            count = len(range(len(self))[first])
+            if count * self._frame_bytes > _MOST_BYTES:
+                # A volume view asks for all frames at once, before anybody can tell it not to: it gets one, repeated.
+                one = self.frame(0)[rest]
+                return np.broadcast_to(one, (count, *one.shape))
             chosen = [self.frame(index)[rest] for index in range(len(self))[first]]
             return np.stack(chosen) if chosen else np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
         return self._gather(np.asarray(first), rest)
@@ -67,7 +76,7 @@ class TimeSeries(ABC):
         raise InputError("this layer shows what was computed; it cannot be painted on")
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        """Return all frames at once; for a long video that is a lot of memory, and nothing here does it."""
+        """Return all frames at once, as far as `__getitem__` gives them."""
         return np.asarray(self[:], dtype=dtype)
 
     def _gather(self, frames: np.ndarray, rest: tuple[Any, ...]) -> np.ndarray:

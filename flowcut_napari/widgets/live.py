@@ -54,6 +54,7 @@ class LiveLink(QObject):
         self._generation = 0
         self._opened: Open | None = None
         self._look: Look | None = None
+        self._probe: Probe | None = None
         self._number = 0
         # Of the first question about what is open now: earlier ones were about frames of another video.
         self._first = 1
@@ -73,7 +74,7 @@ class LiveLink(QObject):
     def open(self, video: Video, machine: Machine) -> None:
         """Ask about this video from now on."""
         self._opened = Open(video, machine)
-        self._look = None
+        self._look = self._probe = None
         self._first = self._number + 1
         if self._child is not None:
             self._child.send(self._opened)
@@ -88,8 +89,7 @@ class LiveLink(QObject):
         near = frames_ahead(frame, len(self._opened.video), self._forward)
         self._number += 1
         self._look = Look(self._number, frame, parameters, near, ahead_only=is_known, wants_flow=not has_flow)
-        if not is_known:
-            self._set_work("describing and cutting")
+        self._set_work("" if is_known else "describing and cutting")
         self._start().send(self._look)
 
     def probe(self, frame: int, patch: tuple[int, int], parameters: CutParameters) -> None:
@@ -97,15 +97,14 @@ class LiveLink(QObject):
         if self._opened is None or self._is_shut or self._is_dead:
             return
         self._number += 1
-        self._start().send(Probe(self._number, frame, patch, parameters))
+        self._probe = Probe(self._number, frame, patch, parameters)
+        self._start().send(self._probe)
 
     def restart(self) -> None:
-        """Start the process anew, and ask again what was asked last."""
+        """Drop the process, whatever state it is in; the next question starts another."""
         self._deaths.clear()
         self._is_dead = False
         self._drop_child()
-        if self._look is not None:
-            self._start().send(self._look)
 
     def stop(self) -> None:
         """End the process; the next question starts another."""
@@ -155,6 +154,8 @@ class LiveLink(QObject):
                     self._set_work("refining")
                 elif isinstance(answer, Refined):
                     self._set_work("")
+            if isinstance(answer, Probed):
+                self._probe = None
             self.answered.emit(answer)
 
     def _on_ended(self, generation: int, reason: str) -> None:
@@ -172,6 +173,9 @@ class LiveLink(QObject):
         self.remarked.emit(f"the computing process ended and was started again: {reason}; nothing of yours is lost")
         if self._look is not None:
             self._start().send(self._look)
+            self._set_work("" if self._look.ahead_only else "describing and cutting")
+        if self._probe is not None:
+            self._start().send(self._probe)
 
     def _set_work(self, work: str) -> None:
         if work != self.work:

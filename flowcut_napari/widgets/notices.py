@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt
@@ -43,13 +44,18 @@ class Notice(QFrame):
         if trouble is None:
             return
         self.text.setText(readable(trouble))
-        self.setToolTip(trouble.text)
+        self.setToolTip(plain(trouble.text))
         for name, (label, act) in actions.items():
             button = QPushButton(label)
             button.setObjectName(name)
             button.clicked.connect(lambda _=False, act=act: act())
             self._row.addWidget(button)
             self.buttons[name] = button
+
+
+def plain(text: str) -> str:
+    """Return a text as a tooltip that shows it as it is, also where it looks like HTML, such as a name of a file."""
+    return f"<qt>{html.escape(text)}</qt>"
 
 
 def readable(trouble: Trouble) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QPushButton,
     QScrollArea,
     QTabWidget,
@@ -25,7 +24,7 @@ from flowcut_napari.core.errors import printable
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.preferences import PLUGIN
 from flowcut_napari.widgets.fetch import Fetcher
-from flowcut_napari.widgets.notices import Notice
+from flowcut_napari.widgets.notices import Notice, plain
 from flowcut_napari.widgets.probe.mouse import ProbeMouse
 from flowcut_napari.widgets.probe.widget import ProbeTab
 from flowcut_napari.widgets.run.widget import RunTab
@@ -95,8 +94,6 @@ class FlowCutPanel(QWidget):
         bench.remarked.connect(self.show_remark)
         # Only what is not a method of this object: it is gone by then.
         self.destroyed.connect(_Detach(bench, self._probe_mouse, self._fetcher))
-        self._watched_window: QWidget | None = None
-        settle_memory()
         bench.attach_panel()
         self._show_trouble()
         self._show_status()
@@ -104,19 +101,12 @@ class FlowCutPanel(QWidget):
             self.show_remark(remark)
 
     def showEvent(self, event: Any) -> None:  # Qt's name
-        """Learn which window this is in: with it everything ends."""
+        """Learn which main window this is in: with it everything ends."""
         super().showEvent(event)
         window = self.window()
-        if window is not self and window is not self._watched_window:
-            self._watched_window = window
-            bench = self.bench
-            window.destroyed.connect(lambda *_: _quietly(bench.shutdown))
-
-    def changeEvent(self, event: Any) -> None:  # Qt's name
-        """Go for good when the dock is closed: napari only takes this out of it, and would leave it alive unseen."""
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.deleteLater()
+        # A floating dock is a window, too, but not one with which anything ends.
+        if isinstance(window, QMainWindow):
+            self.bench.end_with(window)
 
     def _footer(self) -> QHBoxLayout:
         bench = self.bench
@@ -152,7 +142,7 @@ class FlowCutPanel(QWidget):
         """Show something that is to be said once, until the next."""
         text = printable(text)
         self.remark.setText(text)
-        self.remark.setToolTip(text)
+        self.remark.setToolTip(plain(text))
         self.remark.setVisible(bool(text))
 
     def _on_probing(self, on: bool) -> None:
@@ -186,6 +176,7 @@ class FlowCutPanel(QWidget):
         self.notice.show_trouble(trouble, actions)
         if self._fetcher.problem:
             self.show_remark(self._fetcher.problem)
+            self._fetcher.problem = ""
         self._show_status()
 
 
@@ -214,16 +205,6 @@ def _scrolled(tab: QWidget) -> QScrollArea:
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     return area
-
-
-@functools.cache
-def settle_memory() -> None:
-    """Tell Python's garbage collector, once, that what is there now is there to stay.
-
-    It looks through all objects every so often, and those that napari imports keep it, and the window, busy for 200 ms.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def status_text(work: str, milliseconds: dict[str, float], has_video: bool) -> str:

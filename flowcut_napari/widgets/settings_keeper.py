@@ -32,7 +32,7 @@ class SettingsKeeper(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(1000 * preferences.autosave_seconds)
-        self._timer.timeout.connect(self.flush)
+        self._timer.timeout.connect(lambda: self.flush())
 
     def begin_with(self) -> tuple[CutParameters, Machine]:
         """Return what a window starts with: what was set last, or else what the preferences and presets say."""
@@ -55,8 +55,8 @@ class SettingsKeeper(QObject):
         if self._preferences.autosave_seconds:
             self._timer.start()
 
-    def flush(self) -> None:
-        """Write what is not yet written."""
+    def flush(self, *, wait: bool = False) -> None:
+        """Write what is not yet written; with `wait` it is on disk on return."""
         self._timer.stop()
         settings, self._latest = self._latest, None
         if settings is None or not self._preferences.autosave_seconds:
@@ -67,5 +67,7 @@ class SettingsKeeper(QObject):
             with contextlib.suppress(OutputError):
                 write_last(settings)
 
-        # To wait for the disk would be seen.
-        threading.Thread(target=save).start()
+        if wait:
+            save()
+        else:  # to wait for the disk would be seen
+            threading.Thread(target=save).start()

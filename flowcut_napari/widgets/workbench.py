@@ -10,14 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
+from flowcut_napari.core.description import description_key
+from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.flow import partner_frame
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.video import Video, VideoEntry, find_videos
 from flowcut_napari.live.messages import CutsMade, Described, Machine, Probed, Refined
 from flowcut_napari.viewer.frame_results import FrameAnswer, FrameResults
 from flowcut_napari.viewer.layer_set import LayerSet
+from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.preferences import Preferences
 from flowcut_napari.viewer.video_layers import found_beside, frames_layer, layer_of, ours, take_file_masks, video_of
 from flowcut_napari.widgets.layer_maker import LayerMaker
@@ -87,6 +92,10 @@ class Workbench(QObject):
         self.parameters, self.machine = self.keeper.begin_with()
         self.results = FrameResults(self.parameters)
         self._results_of: weakref.WeakKeyDictionary[Video, FrameResults] = weakref.WeakKeyDictionary()
+        # Where videos were found, and what else was there: to look again would take time, or find other things.
+        self._origins: weakref.WeakKeyDictionary[Video, tuple[VideoEntry | None, list[VideoEntry]]] = (
+            weakref.WeakKeyDictionary()
+        )
         self.layers: LayerSet | None = None
         self.video: Video | None = None
         self.entry: VideoEntry | None = None
@@ -99,15 +108,18 @@ class Workbench(QObject):
         self.is_shut = False
         self._described: Described | None = None
         self._panels = 0
+        self._window: QObject | None = None
         self.live = LiveLink(preferences.environment(), self)
         self.live.answered.connect(self._on_answer)
         self.live.troubled.connect(self._set_trouble)
         self.live.remarked.connect(self.remarked)
         self.live.work_changed.connect(self.work_changed)
         self._maker = LayerMaker(self)
-        self._maker.made.connect(lambda _: self._on_layer_made())
+        # A method, not a lambda: that would keep this alive for ever, and the viewer with it.
+        self._maker.made.connect(self._on_layer_made)
         self._maker.finished.connect(self.layers_changed)
         viewer.dims.events.current_step.connect(self._on_step)
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         application = QCoreApplication.instance()
@@ -175,17 +187,21 @@ class Workbench(QObject):
     def _go_to_start(self) -> None:
         # napari shows the middle of what it opens; a video begins at its beginning.
         dims = self.viewer.dims
-        dims.set_current_step(dims.ndim - 3, 0)
+        with dims.events.current_step.blocker(self._on_step):  # not a step through the video that was there before
+            dims.set_current_step(dims.ndim - 3, 0)
 
     def _show_only(self, layer: Layer | None) -> None:
         for other in ours(self.viewer.layers):
             other.visible = other is layer
 
     def _adopt_layer(self, layer: Layer) -> None:
-        sisters = found_beside(layer)
         video = video_of(layer)
-        entry = next((entry for entry in sisters if video is not None and entry.name == video.name), None)
-        self._adopt(layer, entry, sisters)
+        assert video is not None  # only layers of frames come here
+        if video in self._origins:
+            self._adopt(layer, *self._origins[video])
+            return
+        sisters = found_beside(layer)
+        self._adopt(layer, next((entry for entry in sisters if entry.name == video.name), None), sisters)
 
     def _adopt(self, layer: Layer, entry: VideoEntry | None, sisters: Sequence[VideoEntry]) -> None:
         video = video_of(layer)
@@ -196,6 +212,7 @@ class Workbench(QObject):
         layer.visible = True
         layer.data.on_damage = self._on_damage
         self.video, self.entry, self.sisters = video, entry, list(sisters)
+        self._origins[video] = entry, self.sisters
         # Kept while the video is open here, so that looking at another one costs nothing.
         self.results = self._results_of.setdefault(video, FrameResults(self.parameters))
         self.results.parameters = self.parameters
@@ -285,11 +302,13 @@ class Workbench(QObject):
         self.live.probe(self.frame, patch, self.parameters)
 
     def retry(self) -> None:
-        """Ask again after something went wrong."""
+        """Ask again after something went wrong, in a new process."""
+        self.live.restart()
+        if self.trouble is not None:
+            self.trouble = replace(self.trouble, is_dead=False)
         self._set_trouble(None)
         if self.video is not None:
             self.live.open(self.video, self.machine)
-        self.live.restart()
         self.look()
 
     # What is answered.
@@ -299,6 +318,17 @@ class Workbench(QObject):
         """What is known of the cuts of the frame that is looked at."""
         return self.results.answer(self.frame)
 
+    def frame_pixels(self) -> np.ndarray | None:
+        """Return the frame that is looked at, (H, W, 3) uint8: from its layer, which has just decoded it."""
+        frames = self.layers["frames"] if self.layers is not None else None
+        if frames is not None and isinstance(frames.data, LazyFrames):
+            return frames.data.frame(self.frame)
+        if self.video is None:
+            return None
+        with contextlib.suppress(FlowCutError):  # what is wrong with it is said by others
+            return self.video[self.frame]
+        return None
+
     @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the patches, once a frame was described."""
@@ -306,15 +336,18 @@ class Workbench(QObject):
 
     @property
     def partner(self) -> int | None:
-        """The frame that the flow of the frame that is looked at leads to, as far as it is known."""
-        described = self._described
-        return described.partner if described and described.frame == self.frame else None
+        """The frame that the flow of the frame that is looked at leads to."""
+        if self.video is None or not self.parameters.uses_flow:
+            return None
+        return partner_frame(self.frame, self.parameters.gap, len(self.video))
 
     def _on_answer(self, answer: Any) -> None:
-        if self.layers is None or answer.parameters != self.parameters:
-            return  # it was asked with a slider elsewhere
-        is_here = answer.frame == self.frame
+        if self.layers is None:
+            return
+        is_here, is_current = answer.frame == self.frame, answer.parameters == self.parameters
         if isinstance(answer, Described):
+            if description_key(answer.parameters) != description_key(self.parameters):
+                return
             if answer.flow_picture is not None:
                 self.results.put_flow(answer.frame, answer.parameters, answer.flow_picture)
             if is_here:
@@ -323,11 +356,14 @@ class Workbench(QObject):
                 if answer.flow_picture is not None:
                     self.layers.refresh(lambda role: role == "flow")
                     self.answered.emit("flow")
+        elif not is_current and not (is_here and self.results.holds):
+            return  # it was asked with a slider elsewhere; of this frame it is a step on the way that the slider goes
         elif isinstance(answer, CutsMade):
             self.results.put_cuts(answer.frame, answer.parameters, answer.result)
             self.milliseconds["cuts"] = answer.milliseconds
             if is_here:
-                self._set_trouble(None)
+                if is_current:
+                    self._set_trouble(None)
                 self.layers.refresh(lambda role: role.partition(" ")[0] in ("eigenvector", "cut", "masks", "seeds"))
                 self.layers.show_frame(self.frame)
                 self.answered.emit("cuts")
@@ -355,7 +391,8 @@ class Workbench(QObject):
         self.answered.emit("masks")
 
     def _set_trouble(self, trouble: Trouble | None) -> None:
-        if trouble == self.trouble:
+        # A process that died too often is asked nothing until somebody says so: the button must stay.
+        if trouble == self.trouble or (trouble is None and self.trouble is not None and self.trouble.is_dead):
             return
         self.trouble = trouble
         self.results.holds = trouble is None
@@ -392,14 +429,17 @@ class Workbench(QObject):
         assert self.layers is not None and self.video is not None  # it is about their video
         self._maker.want(self.layers, self.video, self.parameters, described)
 
-    def _on_layer_made(self) -> None:
+    def _on_layer_made(self, role: str) -> None:
         if self.layers is not None:
             self.layers.show_frame(self.frame)
 
     def _current_frame(self) -> int:
         assert self.video is not None
         point = self.viewer.dims.point
-        index = round(point[-3]) if len(point) >= 3 else 0
+        frames = self.layers["frames"] if self.layers is not None else None
+        # The user may have given the axis another scale, such as seconds.
+        place = frames.world_to_data(point)[0] if frames is not None else point[-3] if len(point) >= 3 else 0
+        index = round(float(place))
         return min(max(0, index), len(self.video) - 1)
 
     def _on_step(self) -> None:
@@ -415,9 +455,19 @@ class Workbench(QObject):
         self.frame_changed.emit()
         self.look()
 
+    def _on_ndisplay(self) -> None:
+        if self.video is not None and not self.is_shut and self.viewer.dims.ndisplay != 2:
+            self.viewer.dims.ndisplay = 2
+            self.remarked.emit("a video is looked at frame by frame; in 3D all of it would have to be read")
+
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
-        if self._panels and video_of(layer) is not None and video_of(layer) is not self.video:
+        video = video_of(layer)
+        if video is None or not self._panels or self.is_shut:
+            return
+        # A copy that the user makes of a layer is the user's own.
+        is_copy = any(video.path == known.path and video.name == known.name for known in self._origins)
+        if video is not self.video and not is_copy:
             # After the reader has added all its layers.
             QTimer.singleShot(0, lambda: self._adopt_inserted(layer))
 
@@ -433,6 +483,12 @@ class Workbench(QObject):
 
     # Panels, and the end.
 
+    def end_with(self, window: QObject) -> None:
+        """End all when this main window is gone; it may be named again."""
+        if window is not self._window:
+            self._window = window
+            window.destroyed.connect(_Quietly(weakref.WeakMethod(self.shutdown)))
+
     def attach_panel(self) -> None:
         """Count a panel that is open; the first one begins to look."""
         self._panels += 1
@@ -442,6 +498,11 @@ class Workbench(QObject):
     def detach_panel(self) -> None:
         """Count a panel that was closed; without any, nothing is computed."""
         self._panels = max(0, self._panels - 1)
+        if self.layers is not None and not self.is_shut and self.layers["affinity"] is not None:
+            # Nobody is left to take the probe away.
+            self.layers.remove("affinity")
+            if (masks := self.layers["masks"]) is not None:
+                masks.visible = True
         if not self._panels and not self.is_shut:
             self.live.stop()
 
@@ -451,9 +512,27 @@ class Workbench(QObject):
             return
         self.is_shut = True
         self._maker.stop()
-        self.keeper.flush()
+        # Processes first: whatever comes after may fail where a program is being torn down.
         self.live.shutdown()
         self.closing.emit()
+        self.keeper.flush(wait=True)
+        if (viewer := self._viewer()) is not None:
+            _of_viewer.pop(viewer, None)
+        self.layers = None
+        self._results_of.clear()
+
+
+class _Quietly:
+    """Calls a method of an object that may be gone, in part or as a whole."""
+
+    def __init__(self, method: weakref.WeakMethod[Any]) -> None:
+        self._method = method
+
+    def __call__(self, *_: object) -> None:
+        method = self._method()
+        if method is not None:
+            with contextlib.suppress(RuntimeError, ReferenceError):
+                method()
 
 
 def _shutdown_later(bench: weakref.ref[Workbench]) -> None:

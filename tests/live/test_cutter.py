@@ -18,8 +18,8 @@ from flowcut_napari.core.flow import flow_picture
 from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.probe import AffinityRow
 from flowcut_napari.core.refine import FrameCrf, crf_is_available
-from flowcut_napari.live.cutter import Cutter, _FromHelper
-from flowcut_napari.live.describer import Description
+from flowcut_napari.live.cutter import Cutter
+from flowcut_napari.live.describer import Description, FromHelper
 from flowcut_napari.live.messages import (
     CutsMade,
     Described,
@@ -124,7 +124,7 @@ def test_a_question_that_comes_during_the_crf_ends_it(video: Video, monkeypatch:
     monkeypatch.setattr(FrameCrf, "refine", refine_and_ask)
     cutter = Cutter(take)
     cutter.inbox.put(Look(1, 3, SMALL))
-    cutter.inbox.put(_FromHelper(0, Description(SMALL, description)))
+    cutter.inbox.put(FromHelper(0, Description(SMALL, description)))
     with pytest.raises(_Enough):
         cutter.run()
     assert [answer.number for answer in answers if isinstance(answer, CutsMade)] == [1, 2]
@@ -217,6 +217,11 @@ def test_another_video_takes_the_place_of_the_first(talk: Conversation, video: V
     refined = talk.hear(Refined)
     (expected,) = segment_video(other, SMALL, indices=[1]).frames
     assert (refined.number, refined.masks.instances) == (2, expected.instances)
+    # Its models are there: they are not loaded once more for a video.
+    assert _helper(talk).pid == first.pid
+    talk.send(Open(other, Machine(cache_limit_gb=1)))
+    talk.send(Look(3, 1, SMALL))
+    assert talk.hear(Refined, lambda record: record.number == 3).masks.instances == expected.instances
     wait_for(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, 10)
 
 
@@ -226,9 +231,9 @@ def test_what_the_helper_of_an_earlier_video_still_says_is_not_heard(video: Vide
     cutter = Cutter(answers.append)
     cutter._handle(Look(1, 3, SMALL))
     # Sent before the helper was ended, read after another video was opened: frame 3 is another picture there.
-    cutter._handle(_FromHelper(-1, Description(SMALL, description)))
+    cutter._handle(FromHelper(-1, Description(SMALL, description)))
     assert answers == []
-    cutter._handle(_FromHelper(0, Description(SMALL, description)))
+    cutter._handle(FromHelper(0, Description(SMALL, description)))
     assert [type(answer) for answer in answers] == [Described]
 
 

@@ -86,7 +86,7 @@ def test_only_so_many_answers_are_kept_those_not_asked_for_go_first(
 
 
 def test_only_so_many_flow_pictures_are_kept(results: FrameResults, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame_results, "_FLOW_PICTURES", 2)
+    monkeypatch.setattr(frame_results, "_FLOW_BYTES", 2 * np.full((2, 2, 3), 0).nbytes)
     for frame in (0, 1):
         results.put_flow(frame, NOW, np.full((2, 2, 3), frame))
     results.flow_picture(0)

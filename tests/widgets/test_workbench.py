@@ -180,7 +180,7 @@ def test_answers_to_a_slider_that_was_moved_since_are_dropped(bench: Workbench, 
     assert bench.answer is not None
     assert bench.answer.parameters == bench.parameters
     assert set(bench.results.fresh_masks()) == {0}
-    stale = Described(99, 0, SMALL, (1, 1), None, None)
+    stale = Described(99, 0, SMALL.with_changes(gap=1), (1, 1), None, None)
     bench._on_answer(stale)
     assert bench.grid != (1, 1)
 
@@ -355,10 +355,58 @@ def test_a_process_that_dies_again_and_again_is_given_up_until_it_is_asked_for(b
     assert bench.trouble is not None
     assert bench.trouble.is_dead
     assert bench.live.pid is None
-    bench.retry()
+    # Whatever else is tried: only the button, which stays, starts it again.
     bench.set_parameters(SMALL.with_changes(tau=0.3))
+    _step(bench, 2)
+    assert bench.trouble is not None
+    assert bench.trouble.is_dead
+    assert bench.live.pid is None
+    bench.retry()
     settle(bench)
     assert bench.trouble is None
+
+
+def test_a_slider_on_its_way_is_followed_step_by_step(bench: Workbench, clip: Path) -> None:
+    _open(bench, clip)
+    shown: list[CutParameters] = []
+
+    def note(what: str) -> None:
+        if what == "cuts" and bench.answer is not None:
+            shown.append(bench.answer.parameters)
+
+    bench.answered.connect(note)
+    for step in range(40):
+        bench.set_parameters(SMALL.with_changes(tau=0.2 + 0.01 * step))
+        wait(10)
+    settle(bench)
+    # Not every step, but some on the way, in their order, and the last.
+    steps = [parameters.tau for parameters in shown]
+    assert len(steps) > 2
+    assert steps == sorted(steps)
+    assert steps[-1] == bench.parameters.tau
+
+
+def test_a_workbench_that_is_shut_lets_its_viewer_go(clip: Path) -> None:
+    application()
+    viewer = ViewerModel()
+    bench = Workbench(viewer, Preferences(autosave_seconds=0))
+    bench.open(str(clip))
+    wait(100)
+    bench.shutdown()
+    gone = weakref.ref(viewer)
+    viewer.layers.clear()
+    del viewer, bench
+    wait(50)
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_video_in_3d_is_put_back_to_frames(bench: Workbench, clip: Path) -> None:
+    remarks = _heard(bench.remarked)
+    _open(bench, clip)
+    bench.viewer.dims.ndisplay = 3
+    assert bench.viewer.dims.ndisplay == 2
+    assert any("3D" in text for (text,) in remarks)
 
 
 def test_nothing_is_computed_while_no_panel_is_open_or_it_is_switched_off(clip: Path) -> None:

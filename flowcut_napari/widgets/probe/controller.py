@@ -57,7 +57,8 @@ class ProbeController(QObject):
     def probe(self, patch: tuple[int, int]) -> None:
         """Ask for the affinity of a patch."""
         self.patch, self.other = patch, None
-        self._bench.probe(patch)
+        if self._bench.is_live:
+            self._bench.probe(patch)
         self.changed.emit()
 
     def compare(self, other: tuple[int, int] | None) -> None:
@@ -102,6 +103,8 @@ class ProbeController(QObject):
     def tell_row(self) -> str:
         """Say how much hangs together with the patch."""
         row = self.row
+        if row is None and not self._bench.is_live:
+            return "Live is off: switch it on to probe."
         if row is None:
             return "" if self.patch is None else "…"
         return f"{int(row.together.sum())} of {row.together.size} patches hang together with patch {row.patch}."

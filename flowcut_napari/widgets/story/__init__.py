@@ -1,1 +1,1 @@
-"""The tab that tells what became of every cut, and why two patches hang together."""
+"""The tab that tells what became of every cut of a frame."""

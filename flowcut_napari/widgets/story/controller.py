@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.widgets.story.pictures import Story, tell_story, thumbnail
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -23,9 +22,8 @@ class StoryController:
             return None
         key = bench.video, bench.frame, width
         if self._small is None or self._small[:3] != key:
-            try:
-                picture = bench.video[bench.frame]
-            except FlowCutError:  # the layer says so
+            picture = bench.frame_pixels()
+            if picture is None:
                 return None
             self._small = (*key, thumbnail(picture, width))
         return self._small[3]

@@ -125,7 +125,8 @@ class StoryTab(QWidget):
         if story is not None:
             self.stop_text.setText(f"{story.stop[0].upper()}{story.stop[1:]}.")
         else:
-            self.stop_text.setText("" if bench.video is None or bench.trouble else "Describing the frame …")
+            waiting = "Describing the frame …" if bench.is_live else "Live is off: nothing is cut."
+            self.stop_text.setText("" if bench.video is None or bench.trouble else waiting)
 
     def _add_row(self) -> None:
         row = _IterationRow(len(self._rows) + 1, self._show_role)
