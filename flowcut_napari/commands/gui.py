@@ -30,7 +30,10 @@ def run_gui(path: str | None) -> int:
 
             video_of_masks(load_masks(path), Path(path))
         else:
-            find_videos(path)[0].open()
+            first = find_videos(path)[0]
+            # A video file is decoded from end to end to open it: the window does that, and says what is wrong.
+            if not Path(first.place).is_file():
+                first.open()
     import napari
 
     viewer = napari.Viewer(title="FlowCut")

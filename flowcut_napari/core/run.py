@@ -58,6 +58,8 @@ class Segmenter:
         Where features and flow are kept.
     timed : bool
         Whether provenance says when and how long; without it, the same input gives the same bytes.
+    fetch : bool
+        Whether the network may be asked for weights that are nowhere to be found.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class Segmenter:
         workers: int = 1,
         cache: ArrayCache | None = None,
         timed: bool = True,
+        fetch: bool = True,
     ) -> None:
         self.workers = max(1, workers)
         self._timed = timed
@@ -81,7 +84,7 @@ class Segmenter:
         if cache is not None and (trouble := cache.check()):
             self.notices.append(trouble)
             cache = None
-        self.plan = ModelPlan.make(parameters, weights, device, cache)
+        self.plan = ModelPlan.make(parameters, weights, device, cache, fetch=fetch)
         self._epoch = source_date_epoch()
         if parameters.crf and not crf_is_available():
             self.notices.append(f"pydensecrf is not installed, masks stay unrefined; to mend it: {CRF_INSTALL_HINT}")

@@ -79,14 +79,20 @@ def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
     if not text.strip():
         raise InputError("an empty address is no video")
     try:
-        root, separator, name = text.rpartition("::")
-        path, wanted = (Path(root), name) if separator and not Path(text).exists() else (Path(text), None)
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-    except (OSError, ValueError) as error:  # too long, or not allowed in a path
-        if isinstance(error, InputError):
-            raise
+        return _entries_at(text)
+    except InputError:
+        raise
+    except OSError as error:  # a folder that is not ours to look into, or too long
+        raise InputError(f"{text[:80]}: cannot be looked up ({error.strerror or error})") from None
+    except ValueError as error:  # not allowed in a path
         raise InputError(f"{text[:80]}: cannot be looked up ({error})") from None
+
+
+def _entries_at(text: str) -> list[VideoEntry]:
+    root, separator, name = text.rpartition("::")
+    path, wanted = (Path(root), name) if separator and not Path(text).exists() else (Path(text), None)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
     if path.is_dir():
         if (path / "JPEGImages").is_dir():
             return _davis_entries(path, wanted)
@@ -182,12 +188,13 @@ def _own_name(path: Path) -> str:
 def _folder_video(path: Path) -> ImageSequence:
     try:
         images, others = list_images(path)
+        why = "" if images else _why_no_image(path, others)
     except OSError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: cannot be looked into ({error.strerror or error})") from None
-    if not images:
-        raise InputError(_why_no_image(path, others))
+    if why:
+        raise InputError(why)
     notices = []
     if others:
         named = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")

@@ -27,8 +27,9 @@ def run(parent: ParentPipes, job: RunJob) -> None:
         cache = ArrayCache(limit_gb=machine.cache_limit_gb)
         names = {job.parameters.features, job.parameters.flow}
         weights = {name: path for name, path in machine.weights.items() if name in names}
+        # What is downloaded from a window is asked for there, by name.
         with Segmenter(
-            job.parameters, weights=weights, device=machine.device, workers=job.workers, cache=cache
+            job.parameters, weights=weights, device=machine.device, workers=job.workers, cache=cache, fetch=False
         ) as segmenter:
 
             def on_start(video: Video, count: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcut_napari.core.errors import FlowCutError, InputError, printable
 from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
-from flowcut_napari.core.video import Video, find_videos, open_video
+from flowcut_napari.core.video import Video, find_videos
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.frame_results import FrameResults
 from flowcut_napari.viewer.lazy_arrays import MaskLabels
@@ -61,8 +61,13 @@ def masks_layers(path: Path) -> list[LayerData]:
     InputError
         If the file cannot be read, its video is not where it was, or is another one.
     """
+    from napari.utils.notifications import show_info
+
     masks = load_masks(path)
     video = video_of_masks(masks, path)
+    if has_changed(masks, video):
+        text = f"{path.name}: {video.path} has changed since these masks were made; they may not fit its frames"
+        show_info(printable(text))
     results = FrameResults(masks.parameters)
     results.put_saved(masks)
     labels = MaskLabels(results, video)
@@ -82,12 +87,16 @@ def video_of_masks(masks: VideoMasks, path: Path) -> Video:
     Raises
     ------
     InputError
-        If it is not where it was when they were made, or has changed since.
+        If it is not where it was when they were made, or has another size or length.
     """
     record = masks.video
-    address = f"{record.path}::{record.name}" if record.path.endswith(".json") else record.path
     try:
-        video = open_video(address)
+        # Not by its address: what is safe as the name of a file need not be what the video is called there.
+        entries = find_videos(record.path)
+        named = [entry for entry in entries if entry.name == record.name]
+        if not named and len(entries) > 1:
+            raise InputError(f"{record.path}: has no video {record.name} any more")
+        video = (named or entries)[0].open()
     except InputError as error:
         raise InputError(f"{path}: the video of these masks cannot be opened: {error}") from None
     if (len(video), video.height, video.width) != (record.frames, record.height, record.width):
@@ -96,3 +105,11 @@ def video_of_masks(masks: VideoMasks, path: Path) -> Video:
             f"{len(video)} of {video.width}x{video.height}"
         )
     return video
+
+
+def has_changed(masks: VideoMasks, video: Video) -> bool:
+    """Whether a video of the same size and length is not what it was when masks were made of it."""
+    try:
+        return video.fingerprint() != masks.video.fingerprint
+    except OSError:  # what cannot be read is said when it is shown
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -58,7 +59,8 @@ class Fetcher(QObject):
         def wait() -> None:
             _, said = process.communicate()
             lines = [line for line in said.decode(errors="replace").splitlines() if line.startswith("error: ")]
-            self._ended.emit(process, process.returncode, lines[-1].removeprefix("error: ") if lines else "")
+            with contextlib.suppress(RuntimeError):  # the window is gone
+                self._ended.emit(process, process.returncode, lines[-1].removeprefix("error: ") if lines else "")
 
         threading.Thread(target=wait, daemon=True).start()
         self.changed.emit()

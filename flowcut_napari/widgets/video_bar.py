@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,12 +20,16 @@ from flowcut_napari.widgets.workbench import Workbench
 class VideoBar(QWidget):
     """Opens videos without keeping the window waiting: a long file is looked through on a thread."""
 
-    _opened = Signal(object, object, object)
-    _failed = Signal(str)
+    _opened = Signal(int, object, object, object)
+    _failed = Signal(int, str)
 
     def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bench = bench
+        # Of what is being opened: answers of an older number come too late.
+        self._number = 0
+        self._is_opening = False
+        self._video_before: Video | None = None
         self.videos = QComboBox()
         self.videos.setObjectName("videos")
         self.videos.setToolTip("The video that is looked at; others of the same dataset can be chosen here")
@@ -52,7 +57,7 @@ class VideoBar(QWidget):
         layout.addWidget(self.text)
         self._opened.connect(self._on_opened)
         self._failed.connect(self._on_failed)
-        bench.video_changed.connect(self.refresh)
+        bench.video_changed.connect(self._on_video_changed)
         bench.frame_changed.connect(self._show_text)
         bench.answered.connect(self._show_text)
         bench.layers_changed.connect(self.refresh)
@@ -97,8 +102,7 @@ class VideoBar(QWidget):
         for place in range(self.videos.count()):
             if self.videos.itemData(place) is bench.video:
                 self.videos.setCurrentIndex(place)
-        self.videos.setEnabled(self.videos.count() > 0)
-        self._show_text()
+        self._show_opening()
 
     def _choose(self, place: int) -> None:
         chosen = self.videos.itemData(place)
@@ -108,28 +112,61 @@ class VideoBar(QWidget):
         elif chosen is not None and chosen is not self._bench.video:
             self._bench.switch(chosen)
 
+    def _on_video_changed(self) -> None:
+        video = self._bench.video
+        if self._is_opening and video is not None and video is not self._video_before:
+            # Chosen later than what is still being opened.
+            self._number += 1
+            self._is_opening = False
+        self.refresh()
+
+    def _show_opening(self) -> None:
+        self.open_button.setEnabled(not self._is_opening)
+        self.videos.setEnabled(not self._is_opening and self.videos.count() > 0)
+        self._show_text()
+
     def _in_background(self, find: Callable[[], tuple[VideoEntry, Video, list[VideoEntry]]]) -> None:
-        self.open_button.setEnabled(False)
-        self.text.setText("opening …")
+        self._number += 1
+        number = self._number
+        self._is_opening = True
+        self._video_before = self._bench.video
+        self._show_opening()
 
         def work() -> None:
             try:
-                self._opened.emit(*find())
+                found = find()
             except FlowCutError as error:
-                self._failed.emit(str(error))
+                tell_failed(str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the window must not go on saying "opening"
+                tell_failed(f"the video cannot be opened ({type(error).__name__}: {error})")
+            else:
+                with contextlib.suppress(RuntimeError):  # the window is gone
+                    self._opened.emit(number, *found)
+
+        def tell_failed(text: str) -> None:
+            with contextlib.suppress(RuntimeError):
+                self._failed.emit(number, text)
 
         threading.Thread(target=work, daemon=True).start()
 
-    def _on_opened(self, entry: VideoEntry, video: Video, sisters: list[VideoEntry]) -> None:
-        self.open_button.setEnabled(True)
+    def _on_opened(self, number: int, entry: VideoEntry, video: Video, sisters: list[VideoEntry]) -> None:
+        if number != self._number:
+            return
+        self._is_opening = False
+        self._show_opening()
         self._bench.take(entry, video, sisters)
 
-    def _on_failed(self, text: str) -> None:
-        self.open_button.setEnabled(True)
+    def _on_failed(self, number: int, text: str) -> None:
+        if number != self._number:
+            return
+        self._is_opening = False
         self.refresh()
         say_error(text)
 
     def _show_text(self, *_: Any) -> None:
+        if self._is_opening:
+            self.text.setText("opening …")
+            return
         video = self._bench.video
         if video is None:
             self.text.setText("no video: open one, or drop it on the window")

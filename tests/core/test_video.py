@@ -15,6 +15,7 @@ from PIL import Image
 
 from flowcut_napari.core import InputError, open_video, open_videos
 from flowcut_napari.core.images import read_rgb
+from flowcut_napari.core.video import find_videos
 
 _BITS = 8
 
@@ -226,3 +227,21 @@ def test_the_fingerprint_follows_the_contents_not_the_place(tmp_path: Path) -> N
     first = open_video(write_frames(tmp_path / "a", 5)).fingerprint()
     assert open_video(write_frames(tmp_path / "b", 5)).fingerprint() == first
     assert open_video(write_frames(tmp_path / "c", 6)).fingerprint() != first
+
+
+@pytest.mark.parametrize("question", ["is_dir", "iterdir"])
+def test_a_folder_that_may_not_be_looked_into_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    write_frames(tmp_path / "root" / "JPEGImages" / "480p" / "clip", 2)
+    honest = getattr(Path, question)
+
+    # A superuser, as whom tests may run, is refused nothing.
+    def refuse(path: Path) -> object:
+        if "JPEGImages" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return honest(path)
+
+    monkeypatch.setattr(Path, question, refuse)
+    with pytest.raises(InputError, match=r"root: cannot be looked up \(Permission denied\)$"):
+        find_videos(tmp_path / "root")

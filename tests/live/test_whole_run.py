@@ -104,6 +104,8 @@ def test_what_goes_wrong_is_told_in_one_line_and_nothing_is_written(
     assert words in failed.text
     assert failed.missing == missing
     assert "\n" not in failed.text
+    # It was not even tried: from a window, downloads are asked for by name.
+    assert "fetching" not in failed.text
     assert written(out) == before
     wait_for(lambda: not talk.child.is_running, 20)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from napari.utils.notifications import Notification, NotificationSeverity, notif
 from npe2 import PluginManager, PluginManifest
 from numpy.testing import assert_array_equal
 
-from flowcut_napari.core import load_masks, open_video
+from flowcut_napari.core import CutParameters, load_masks, open_video, segment_video
+from flowcut_napari.core.store import save_masks
 from flowcut_napari.viewer.layer_set import role_of
 from flowcut_napari.viewer.reader import get_reader
 from flowcut_napari.viewer.writer import write_masks
@@ -105,6 +107,33 @@ def test_masks_find_their_video_wherever_it_is_called_from(
     monkeypatch.chdir(tmp_path / "out")
     assert len(_layers("clip.masks.json")) == 2
     assert told == []
+
+
+def test_masks_find_their_video_in_a_youtube_vis_json_whatever_it_is_called(
+    tmp_path: Path, told: list[Notification]
+) -> None:
+    for name in ("other", "my clip"):
+        write_frames(tmp_path / name, 3)
+    videos = [{"id": 1, "file_names": [f"{name}/{i:05d}.png" for i in range(3)]} for name in ("other", "my clip")]
+    (tmp_path / "set.json").write_text(json.dumps({"videos": videos}))
+    video = open_video(f"{tmp_path / 'set.json'}::my clip")
+    parameters = CutParameters.preset("handmade").with_changes(height=64, width=96, gap=1, crf=False)
+    path = tmp_path / f"{video.name}.masks.json"
+    save_masks(segment_video(video, parameters), path)
+    (frames, _, _), _ = _layers(path)
+    assert frames.video.name == video.name
+    assert_array_equal(frames[2], video[2])
+    assert told == []
+
+
+def test_masks_of_a_video_that_has_changed_are_shown_with_a_note(tmp_path: Path, told: list[Notification]) -> None:
+    write_clip(tmp_path / "videos", tmp_path / "out")
+    first, second = sorted((tmp_path / "videos" / "clip").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    assert len(_layers(tmp_path / "out" / "clip.masks.json")) == 2
+    (notification,) = told
+    assert notification.severity == NotificationSeverity.INFO
+    assert "has changed since these masks were made" in notification.message
 
 
 def _empty(path: Path) -> Path:

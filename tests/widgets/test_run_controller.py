@@ -11,6 +11,7 @@ from benches import SMALL, open_bench, settle
 from command_line import in_session, written
 from conftest import write_frames
 from napari_window import started_here, wait, wait_until
+from qtpy.QtTest import QTest
 
 from flowcut_napari.core import FlowCutError, InputError, OutputError, load_masks, open_video, sample, segment_video
 from flowcut_napari.widgets.run.controller import RunController, RunProgress, default_out, run_of
@@ -167,6 +168,10 @@ def test_missing_weights_are_named(bench: Workbench, run: RunController, tmp_pat
     wait_until(_is_over(run), "the end of the run")
     assert run.progress.trouble is not None
     assert run.progress.trouble.missing == ("dino",)
+    assert run.progress.describe() == (
+        "The weights of dino are not on this machine. "
+        "Fetch them by: flowcut weights fetch dino; or choose Hand-made in the Tune tab."
+    )
 
 
 def test_what_cannot_be_done_is_refused_before_anything_starts(
@@ -185,6 +190,8 @@ def test_what_cannot_be_done_is_refused_before_anything_starts(
 def test_the_result_of_a_video_that_was_left_is_not_shown_on_another(
     bench: Workbench, run: RunController, tmp_path: Path
 ) -> None:
+    first = bench.video
+    assert first is not None
     run.start(run.job(tmp_path / "out", ALL, 1))
     bench.open(str(write_frames(tmp_path / "other", 8, (96, 128))))
     wait_until(_is_over(run), "the end of the run")
@@ -192,6 +199,28 @@ def test_the_result_of_a_video_that_was_left_is_not_shown_on_another(
     assert run.progress.state == "done"
     assert bench.results.saved is None
     assert bench.results.masks(0) is None
+    bench.switch(first)
+    assert bench.results.saved == load_masks(tmp_path / "out" / "clip.masks.json")
+
+
+@pytest.mark.parametrize("end", ["cancel", "kill"])
+def test_a_run_that_ends_early_takes_back_the_frames_of_its_own_video_only(
+    bench: Workbench, endless: None, run: RunController, tmp_path: Path, end: str
+) -> None:
+    own = bench.results
+    run.start(run.job(tmp_path / "out", ALL, 1))
+    wait_until(lambda: own.masks(0) is not None, "a frame")
+    bench.open(str(write_frames(tmp_path / "other", 2, (96, 128))))
+    saved = segment_video(bench.video, FAST)  # type: ignore[arg-type]
+    bench.take_saved(saved)
+    if end == "cancel":
+        run.cancel()
+    else:
+        os.kill(run._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        wait_until(_is_over(run), "the end of the run")
+    assert own.masks(0) is None
+    assert bench.results.saved is saved
+    assert bench.results.masks(0) == saved.frames[0]
 
 
 def test_a_window_that_closes_ends_the_run(bench: Workbench, endless: None, run: RunController, tmp_path: Path) -> None:
@@ -229,6 +258,23 @@ def test_masks_go_beside_the_video_but_never_into_the_bundled_one(tmp_path: Path
         (tmp_path / "videos").chmod(0o755)
 
 
+def test_masks_of_a_davis_sequence_go_beside_its_frames_not_among_them(tmp_path: Path) -> None:
+    root = tmp_path / "DAVIS"
+    write_frames(root / "JPEGImages" / "480p" / "bear", 2)
+    assert default_out(open_video(f"{root}::bear")) == root / "masks"
+
+
+def test_the_folder_follows_the_video_until_somebody_chooses_one(bench: Workbench, tmp_path: Path) -> None:
+    tab = RunTab(bench)
+    assert tab.out.text() == str(tmp_path / "masks")
+    bench.open(str(write_frames(tmp_path / "elsewhere" / "second", 2)))
+    assert tab.out.text() == str(tmp_path / "elsewhere" / "masks")
+    tab.out.clear()
+    QTest.keyClicks(tab.out, "mine")
+    bench.open(str(write_frames(tmp_path / "third", 2)))
+    assert tab.out.text() == "mine"
+
+
 def test_the_controls_of_the_tab_follow_the_run(bench: Workbench, run: RunController, tmp_path: Path) -> None:
     tab = RunTab(bench)
     assert (tab.start.isEnabled(), tab.cancel.isEnabled(), tab.bar.isHidden()) == (True, False, True)
@@ -250,7 +296,12 @@ def test_the_controls_of_the_tab_follow_the_run(bench: Workbench, run: RunContro
 
 @pytest.mark.parametrize(
     ("out", "frames", "words"),
-    [("", "", "choose a folder"), ("out", "1:x", "give START:STOP:STEP"), ("out", "50:60", "selects none")],
+    [
+        ("", "", "choose a folder"),
+        ("out", "1:x", "give START:STOP:STEP"),
+        ("out", "50:60", "frames 50:60"),
+        ("~nobody-at-all/x", "", "home"),
+    ],
 )
 def test_what_the_tab_cannot_do_is_remarked(
     bench: Workbench, run: RunController, tmp_path: Path, out: str, frames: str, words: str
@@ -258,12 +309,12 @@ def test_what_the_tab_cannot_do_is_remarked(
     remarks: list[str] = []
     bench.remarked.connect(remarks.append)
     tab = RunTab(bench)
-    tab.out.setText(str(tmp_path / out) if out else "")
+    tab.out.setText(str(tmp_path / out) if out == "out" else out)
     tab.frames.setText(frames)
     tab.start.click()
     (text,) = remarks
     assert words in text
-    assert not text.startswith("--")
+    assert "--" not in text
     assert run.progress.state == "idle"
 
 

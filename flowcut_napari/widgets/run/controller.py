@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from flowcut_napari.core.video import Video, VideoEntry, open_video
 from flowcut_napari.core.video_job import choose_frames
 from flowcut_napari.live.child import Child
 from flowcut_napari.live.messages import Failed, FrameDone, RunDone, RunJob, RunStarted
+from flowcut_napari.viewer.frame_results import FrameResults
 from flowcut_napari.widgets.live import Trouble
+from flowcut_napari.widgets.notices import readable
 from flowcut_napari.widgets.workbench import Workbench
 
 State = Literal["idle", "starting", "running", "done", "failed", "cancelled"]
@@ -67,7 +70,12 @@ class RunProgress:
             return f"{self.total} frames in {duration(self.seconds)} → {self.path}"
         if self.state == "cancelled":
             return f"cancelled after {self.done} of {self.total} frames; nothing was written"
-        return self.trouble.text if self.trouble else "failed"
+        if self.trouble is None:
+            return "failed"
+        text = readable(self.trouble)
+        if names := " ".join(self.trouble.missing):
+            text += f" Fetch them by: flowcut weights fetch {names}; or choose Hand-made in the Tune tab."
+        return text
 
 
 def duration(seconds: float) -> str:
@@ -84,6 +92,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def window_words(text: str) -> str:
+    """Return what the command line would say in the words of the Run tab.
+
+    Examples
+    --------
+    >>> window_words("--frames 9:x: give START:STOP:STEP, blanks allowed, such as 0::10")
+    'frames 9:x: give START:STOP:STEP, blanks allowed, such as 0::10'
+    """
+    text = re.sub(r"^--frames ?", "frames ", text)
+    text = text.replace("try fewer --workers", "try fewer processes")
+    return text.replace("give another -o, or --overwrite to replace it", "choose another folder, or move it away")
 
 
 def run_of(bench: Workbench) -> RunController:
@@ -104,7 +125,7 @@ class RunController(QObject):
     changed = Signal()
     _arrived = Signal(int, object)
     _ended = Signal(int, str)
-    _loaded = Signal(int, object)
+    _loaded = Signal(object, object)
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench)
@@ -112,7 +133,8 @@ class RunController(QObject):
         self._child: Child | None = None
         self._generation = 0
         self._began = 0.0
-        self._video: Video | None = None
+        # Those of the video of the run, whichever is looked at meanwhile.
+        self._results: FrameResults | None = None
         self.progress = RunProgress()
         self._arrived.connect(self._on_arrived)
         self._ended.connect(self._on_ended)
@@ -144,14 +166,18 @@ class RunController(QObject):
             return
         self._generation += 1
         generation = self._generation
-        self._video = self._bench.video
+        self._results = self._bench.results
         self._set(RunProgress("starting"))
-        self._child = Child(
-            _MODULE,
-            lambda answer: self._arrived.emit(generation, answer),
-            lambda reason: self._ended.emit(generation, reason),
-            self._bench.preferences.environment(),
-        )
+
+        def tell_answer(answer: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the window is gone
+                self._arrived.emit(generation, answer)
+
+        def tell_end(reason: str) -> None:
+            with contextlib.suppress(RuntimeError):
+                self._ended.emit(generation, reason)
+
+        self._child = Child(_MODULE, tell_answer, tell_end, self._bench.preferences.environment())
         self._child.send(job)
 
     def cancel(self) -> None:
@@ -160,8 +186,7 @@ class RunController(QObject):
             return
         self._drop()
         self._set(RunProgress("cancelled", self.progress.done, self.progress.total))
-        # Frames that were shown as they came belong to no file.
-        self._bench.take_saved(self._bench.results.saved)
+        self._forget_frames()
 
     def shutdown(self) -> None:
         """End the run without another word. May be called again."""
@@ -181,44 +206,60 @@ class RunController(QObject):
             self._began = time.monotonic()
             self._set(RunProgress("running", 0, answer.frames, notes=answer.notes))
         elif isinstance(answer, FrameDone):
-            if self._bench.video is self._video:
-                self._bench.results.put_saved_frame(answer.masks)
+            if self._results is not None:
+                self._results.put_saved_frame(answer.masks)
                 if answer.masks.index == self._bench.frame:
-                    self._bench.show_again()
+                    self._show(self._results)
             seconds = time.monotonic() - self._began
             self._set(RunProgress("running", progress.done + 1, progress.total, seconds, notes=progress.notes))
         elif isinstance(answer, RunDone):
-            self._finish(answer, generation)
+            self._finish(answer)
         elif isinstance(answer, Failed):
             self._drop()
-            trouble = Trouble(answer.text, answer.missing)
-            self._set(RunProgress("failed", progress.done, progress.total, trouble=trouble))
+            self._fail(Trouble(window_words(answer.text), answer.missing))
 
-    def _finish(self, answer: RunDone, generation: int) -> None:
+    def _fail(self, trouble: Trouble) -> None:
+        self._set(RunProgress("failed", self.progress.done, self.progress.total, trouble=trouble))
+        self._forget_frames()
+
+    def _forget_frames(self) -> None:
+        # Frames that were shown as they came belong to no file.
+        results, self._results = self._results, None
+        if results is not None:
+            results.put_saved(results.saved)
+            self._show(results)
+
+    def _show(self, results: FrameResults) -> None:
+        if results is self._bench.results and not self._bench.is_shut:
+            self._bench.show_again()
+
+    def _finish(self, answer: RunDone) -> None:
         child, self._child = self._child, None
         if child is not None:
             child.stop(wait=False)
         notes = (*self.progress.notes, *answer.notes)
         total = self.progress.total
+        results, self._results = self._results, None
         self._set(RunProgress("done", total, total, answer.seconds, answer.path, notes=notes))
 
         def load() -> None:
-            with contextlib.suppress(FlowCutError):  # somebody took it away at once; its frames were shown
-                self._loaded.emit(generation, load_masks(answer.path))
+            # Somebody took it away at once, its frames were shown; or the window is gone.
+            with contextlib.suppress(FlowCutError, RuntimeError):
+                self._loaded.emit(results, load_masks(answer.path))
 
         # A long video's file takes a second to read.
         threading.Thread(target=load, daemon=True).start()
 
-    def _on_loaded(self, generation: int, masks: VideoMasks) -> None:
-        if generation == self._generation and self._bench.video is self._video:
-            self._bench.take_saved(masks)
+    def _on_loaded(self, results: FrameResults | None, masks: VideoMasks) -> None:
+        if results is not None:
+            results.put_saved(masks)
+            self._show(results)
 
     def _on_ended(self, generation: int, reason: str) -> None:
         if generation != self._generation or not self.progress.is_going_on:
             return
         self._child = None
-        trouble = Trouble(f"the run ended before it was done: {reason}")
-        self._set(RunProgress("failed", self.progress.done, self.progress.total, trouble=trouble))
+        self._fail(Trouble(f"the run ended before it was done: {reason}"))
 
     def _set(self, progress: RunProgress) -> None:
         self.progress = progress
@@ -226,10 +267,14 @@ class RunController(QObject):
 
 
 def default_out(video: Video) -> Path:
-    """Return where masks of a video go if nothing is chosen: beside it, or in the home folder if that is not ours."""
-    beside = video.path.parent
-    if sample_folder() in (Path(os.path.abspath(video.path)).parents):
+    """Return where masks of a video go if nothing is chosen: beside it, or in the home folder if that is not ours.
+
+    Beside a sequence of a DAVIS root is beside its JPEGImages: below it, every folder counts as a sequence.
+    """
+    parents = Path(os.path.abspath(video.path)).parents
+    if sample_folder() in parents:
         return Path.home() / "flowcut-masks"
+    beside = next((parent.parent for parent in parents if parent.name == "JPEGImages"), video.path.parent)
     if os.access(beside, os.W_OK) and "site-packages" not in beside.parts:
         return beside / "masks"
     return Path.home() / "flowcut-masks"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
@@ -19,10 +17,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from flowcut_napari.core.cache import expand_home
 from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.video_job import parse_frames
 from flowcut_napari.core.workers import default_workers
-from flowcut_napari.widgets.run.controller import default_out, run_of
+from flowcut_napari.widgets.run.controller import default_out, run_of, window_words
 from flowcut_napari.widgets.workbench import Workbench
 
 
@@ -36,6 +35,9 @@ class RunTab(QWidget):
         self.out = QLineEdit()
         self.out.setObjectName("out")
         self.out.setToolTip("Folder for NAME.masks.json")
+        # Until the user says something, the folder is that of the video that is looked at.
+        self._out_is_chosen = False
+        self.out.textEdited.connect(self._choose_out)
         browse = QPushButton("…")
         browse.setObjectName("browse_out")
         browse.setToolTip("Choose the folder")
@@ -100,18 +102,18 @@ class RunTab(QWidget):
             if not self.out.text().strip():
                 raise FlowCutError("choose a folder to save to")
             job = self.controller.job(
-                Path(self.out.text()).expanduser(),
+                expand_home(self.out.text().strip()),
                 parse_frames(self.frames.text().strip() or None),
                 self.workers.value(),
             )
         except FlowCutError as error:
-            self._bench.remarked.emit(str(error).removeprefix("--"))
+            self._bench.remarked.emit(window_words(str(error)))
             return
         self.controller.start(job)
 
     def show_video(self) -> None:
         """Suggest a folder for the video that is looked at."""
-        if self._bench.video is not None and not self.out.text():
+        if self._bench.video is not None and not self._out_is_chosen:
             self.out.setText(str(default_out(self._bench.video)))
             self.out.setCursorPosition(0)
         self.show_progress()
@@ -136,9 +138,13 @@ class RunTab(QWidget):
     def _name_button(self, frames: str) -> None:
         self.start.setText("Run on these frames" if frames.strip() else "Run on all frames")
 
+    def _choose_out(self, folder: str) -> None:
+        self._out_is_chosen = bool(folder.strip())
+
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Save masks to", self.out.text())
         if chosen:
+            self._choose_out(chosen)
             self.out.setText(chosen)
             self.out.setCursorPosition(0)
 
