@@ -110,7 +110,9 @@ class CutParameters(BaseModel):
         description="a cut whose IoU with an accepted cut is above this is a duplicate, and the last",
         json_schema_extra=_slider(1, 0.01),
     )
-    crf: bool = Field(True, title="CRF", description="refine each mask by a dense CRF")
+    crf: bool = Field(
+        True, title="CRF", description="refine each mask by a dense CRF", json_schema_extra={"word": "refine masks"}
+    )
     crf_min_iou: float = Field(
         0.5,
         title="Min. CRF IoU",

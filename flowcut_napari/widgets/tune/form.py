@@ -128,7 +128,8 @@ class ModelForm(QWidget):
     def _control(self, name: str, field: FieldInfo, choices: list[str] | None) -> QWidget:
         kind = field.annotation
         if kind is bool:
-            return self._check_box(name, field.description or "")
+            extra = field.json_schema_extra
+            return self._check_box(name, str(extra.get("word", "on")) if isinstance(extra, dict) else "on")
         if choices is not None or get_origin(kind) is Literal:
             return self._combo_box(name, choices or list(get_args(kind)), is_open=choices is not None)
         bounds = Range.of(field)
