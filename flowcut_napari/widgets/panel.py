@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from qtpy.QtWidgets import (
 from flowcut_napari.core.errors import printable
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.preferences import PLUGIN
+from flowcut_napari.widgets.endings import quietly
 from flowcut_napari.widgets.fetch import Fetcher
 from flowcut_napari.widgets.notices import Notice, plain
 from flowcut_napari.widgets.probe.mouse import ProbeMouse
@@ -187,15 +187,9 @@ class _Detach:
         self._bench, self._probe_mouse, self._fetcher = bench, probe_mouse, fetcher
 
     def __call__(self, *_: object) -> None:
-        _quietly(lambda: self._probe_mouse.set_on(False))
-        _quietly(self._fetcher.cancel)
-        _quietly(self._bench.detach_panel)
-
-
-def _quietly(act: Any) -> None:
-    # While a window is torn down, Qt's half of an object may be gone before Python's.
-    with contextlib.suppress(RuntimeError, ReferenceError):
-        act()
+        quietly(lambda: self._probe_mouse.set_on(False))
+        quietly(self._fetcher.cancel)
+        quietly(self._bench.detach_panel)
 
 
 def _scrolled(tab: QWidget) -> QScrollArea:

@@ -24,10 +24,12 @@ from flowcut_napari.viewer.frame_results import FrameAnswer, FrameResults
 from flowcut_napari.viewer.layer_set import LayerSet
 from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.preferences import Preferences
-from flowcut_napari.viewer.video_layers import found_beside, frames_layer, layer_of, ours, take_file_masks, video_of
+from flowcut_napari.viewer.video_layers import frames_layer, layer_of, ours, take_file_masks, video_of
+from flowcut_napari.widgets.endings import Quietly
 from flowcut_napari.widgets.layer_maker import LayerMaker
 from flowcut_napari.widgets.live import LiveLink, Trouble
 from flowcut_napari.widgets.settings_keeper import SettingsKeeper
+from flowcut_napari.widgets.video_desk import VideoDesk
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -86,16 +88,11 @@ class Workbench(QObject):
             from flowcut_napari.viewer.preferences import read_preferences
 
             preferences = read_preferences()
-        self._viewer = weakref.ref(viewer)
+        self.desk = VideoDesk(viewer)
         self.preferences = preferences
         self.keeper = SettingsKeeper(preferences, self)
         self.parameters, self.machine = self.keeper.begin_with()
         self.results = FrameResults(self.parameters)
-        self._results_of: weakref.WeakKeyDictionary[Video, FrameResults] = weakref.WeakKeyDictionary()
-        # Where videos were found, and what else was there: to look again would take time, or find other things.
-        self._origins: weakref.WeakKeyDictionary[Video, tuple[VideoEntry | None, list[VideoEntry]]] = (
-            weakref.WeakKeyDictionary()
-        )
         self.layers: LayerSet | None = None
         self.video: Video | None = None
         self.entry: VideoEntry | None = None
@@ -125,7 +122,7 @@ class Workbench(QObject):
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.shutdown)
-        atexit.register(_shutdown_later, weakref.ref(self))
+        atexit.register(Quietly(self.shutdown))
 
     @property
     def viewer(self) -> ViewerModel:
@@ -136,10 +133,7 @@ class Workbench(QObject):
         ReferenceError
             If it is gone.
         """
-        viewer = self._viewer()
-        if viewer is None:
-            raise ReferenceError("the viewer is closed")
-        return viewer
+        return self.desk.viewer
 
     # The video.
 
@@ -158,10 +152,10 @@ class Workbench(QObject):
         """Look at a video that was opened; `sisters` are those found at the same address."""
         known = layer_of(self.viewer, video)
         if known is not None:  # it is open already, and looked at again
-            self._show_only(known)
+            self.desk.show_only(known)
             self._adopt(known, entry, sisters)
             return
-        self._show_only(None)
+        self.desk.show_only(None)
         with self.viewer.layers.events.inserted.blocker(self._on_inserted):
             layer = frames_layer(self.viewer, video)
         self._go_to_start()
@@ -174,14 +168,10 @@ class Workbench(QObject):
         if self.video is None and (found := ours(self.viewer.layers)):
             self._adopt_layer(found[-1])
 
-    def videos(self) -> list[Video]:
-        """Return the videos that have a layer in this viewer."""
-        return [video for layer in ours(self.viewer.layers) if (video := video_of(layer)) is not None]
-
     def switch(self, video: Video) -> None:
         """Look at another video that has a layer here."""
         if (layer := layer_of(self.viewer, video)) is not None:
-            self._show_only(layer)
+            self.desk.show_only(layer)
             self._adopt_layer(layer)
 
     def _go_to_start(self) -> None:
@@ -190,18 +180,8 @@ class Workbench(QObject):
         with dims.events.current_step.blocker(self._on_step):  # not a step through the video that was there before
             dims.set_current_step(dims.ndim - 3, 0)
 
-    def _show_only(self, layer: Layer | None) -> None:
-        for other in ours(self.viewer.layers):
-            other.visible = other is layer
-
     def _adopt_layer(self, layer: Layer) -> None:
-        video = video_of(layer)
-        assert video is not None  # only layers of frames come here
-        if video in self._origins:
-            self._adopt(layer, *self._origins[video])
-            return
-        sisters = found_beside(layer)
-        self._adopt(layer, next((entry for entry in sisters if entry.name == video.name), None), sisters)
+        self._adopt(layer, *self.desk.origin(layer))
 
     def _adopt(self, layer: Layer, entry: VideoEntry | None, sisters: Sequence[VideoEntry]) -> None:
         video = video_of(layer)
@@ -212,11 +192,8 @@ class Workbench(QObject):
         layer.visible = True
         layer.data.on_damage = self._on_damage
         self.video, self.entry, self.sisters = video, entry, list(sisters)
-        self._origins[video] = entry, self.sisters
-        # Kept while the video is open here, so that looking at another one costs nothing.
-        self.results = self._results_of.setdefault(video, FrameResults(self.parameters))
-        self.results.parameters = self.parameters
-        self.results.holds = True
+        self.desk.put(video, entry, sisters)
+        self.results = self.desk.results(video, self.parameters)
         self.results.use_weights(self.machine.weights)
         self.layers = LayerSet(self.viewer, layer, video, self.results)
         if saved is not None:
@@ -233,7 +210,7 @@ class Workbench(QObject):
         self.look()
 
     def _fit_view(self) -> None:
-        if not self.is_shut and self._viewer() is not None:
+        if not self.is_shut and self.desk.has_viewer:
             self.viewer.reset_view()
 
     def _close_layers(self) -> None:
@@ -435,12 +412,7 @@ class Workbench(QObject):
 
     def _current_frame(self) -> int:
         assert self.video is not None
-        point = self.viewer.dims.point
-        frames = self.layers["frames"] if self.layers is not None else None
-        # The user may have given the axis another scale, such as seconds.
-        place = frames.world_to_data(point)[0] if frames is not None else point[-3] if len(point) >= 3 else 0
-        index = round(float(place))
-        return min(max(0, index), len(self.video) - 1)
+        return self.desk.frame_of(self.video, self.layers["frames"] if self.layers is not None else None)
 
     def _on_step(self) -> None:
         if self.video is None or self.is_shut:
@@ -466,15 +438,14 @@ class Workbench(QObject):
         if video is None or not self._panels or self.is_shut:
             return
         # A copy that the user makes of a layer is the user's own.
-        is_copy = any(video.path == known.path and video.name == known.name for known in self._origins)
-        if video is not self.video and not is_copy:
+        if video is not self.video and not self.desk.is_copy(video):
             # After the reader has added all its layers.
             QTimer.singleShot(0, lambda: self._adopt_inserted(layer))
 
     def _adopt_inserted(self, layer: Layer) -> None:
         if self.is_shut or layer not in self.viewer.layers:
             return
-        self._show_only(layer)
+        self.desk.show_only(layer)
         self._go_to_start()
         self._adopt_layer(layer)
 
@@ -487,7 +458,7 @@ class Workbench(QObject):
         """End all when this main window is gone; it may be named again."""
         if window is not self._window:
             self._window = window
-            window.destroyed.connect(_Quietly(weakref.WeakMethod(self.shutdown)))
+            window.destroyed.connect(Quietly(self.shutdown))
 
     def attach_panel(self) -> None:
         """Count a panel that is open; the first one begins to look."""
@@ -516,27 +487,7 @@ class Workbench(QObject):
         self.live.shutdown()
         self.closing.emit()
         self.keeper.flush(wait=True)
-        if (viewer := self._viewer()) is not None:
-            _of_viewer.pop(viewer, None)
+        if self.desk.has_viewer:
+            _of_viewer.pop(self.viewer, None)
         self.layers = None
-        self._results_of.clear()
-
-
-class _Quietly:
-    """Calls a method of an object that may be gone, in part or as a whole."""
-
-    def __init__(self, method: weakref.WeakMethod[Any]) -> None:
-        self._method = method
-
-    def __call__(self, *_: object) -> None:
-        method = self._method()
-        if method is not None:
-            with contextlib.suppress(RuntimeError, ReferenceError):
-                method()
-
-
-def _shutdown_later(bench: weakref.ref[Workbench]) -> None:
-    found = bench()
-    if found is not None:
-        with contextlib.suppress(RuntimeError):  # Qt has already taken its half away
-            found.shutdown()
+        self.desk.clear()

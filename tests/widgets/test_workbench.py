@@ -206,13 +206,13 @@ def test_what_is_known_of_a_video_is_kept_while_it_is_open(bench: Workbench, cli
     assert first is not None
     _open(bench, other)
     assert [layer.visible for layer in bench.viewer.layers if role_of(layer) == "frames"] == [False, True]
-    assert [video.name for video in bench.videos()] == ["clip", "other"]
+    assert [video.name for video in bench.desk.videos()] == ["clip", "other"]
     bench.switch(first)
     assert bench.video is first
     assert bench.results.is_complete(0)
     # The same place again is no second layer.
     bench.open(str(other))
-    assert [video.name for video in bench.videos()] == ["clip", "other"]
+    assert [video.name for video in bench.desk.videos()] == ["clip", "other"]
 
 
 def test_with_other_weights_nothing_old_is_shown_as_new(bench: Workbench, clip: Path, tmp_path: Path) -> None:
