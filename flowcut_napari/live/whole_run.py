@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -59,7 +60,7 @@ def main() -> None:
     def end_with_window() -> None:
         for _ in records:
             pass
-        signal.raise_signal(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # to the main thread, whatever it waits for
 
     if job is not None:
         threading.Thread(target=end_with_window, daemon=True).start()

@@ -49,6 +49,7 @@ class FrameResults:
     def __init__(self, parameters: CutParameters) -> None:
         self.parameters = parameters
         self.weights: dict[str, Path] = {}
+        self.device = "auto"
         self.frame = 0
         self.holds = True
         self.saved: VideoMasks | None = None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.files import write_atomically
 from flowcut_napari.core.parameters import CutParameters, one_line
-from flowcut_napari.core.weights import locate_weights
+from flowcut_napari.core.weights import file_names, locate_weights
 
 
 class LastSettings(BaseModel):
@@ -62,12 +62,17 @@ def write_last(settings: LastSettings) -> None:
     write_atomically(settings_path(), content)
 
 
-def first_parameters() -> CutParameters:
+def first_parameters(folder: str | None = None) -> CutParameters:
     """Return what a window starts with that has never been used: the paper's preset, if its weights are at hand.
 
-    Else the hand-made one, so that the first look needs no download.
+    Else the hand-made one, so that the first look needs no download. `folder` is another place for weights.
     """
     paper = CutParameters.preset("flowcut")
-    if all(locate_weights(name, {}) for name in (paper.features, paper.flow)):
+
+    def is_there(name: str) -> bool:
+        beside = folder is not None and any((Path(folder) / file).is_file() for file in file_names(name))
+        return beside or locate_weights(name, {}) is not None
+
+    if is_there(paper.features) and is_there(paper.flow):
         return paper
     return CutParameters.preset("handmade")

@@ -108,7 +108,7 @@ def made_with(parameters: CutParameters, weights: Mapping[str, Path], preference
             except InputError:
                 notes.append(f"the weights of {name} were gone when this was saved")
     # Which one "auto" came to is known to the computing process alone.
-    device = "cpu" if set(names) <= set(WEIGHTLESS) else preferences.device
+    device = "cpu" if set(names) <= set(WEIGHTLESS) else results.device
     plan = ModelPlan(parameters, found, device, None)
     return {**plan.provenance(), "notes": notes, "created": None, "seconds": None}
 

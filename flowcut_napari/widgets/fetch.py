@@ -48,7 +48,7 @@ class Fetcher(QObject):
             return
         self.name, self.problem = " and ".join(names), ""
         process = self._process = subprocess.Popen(
-            [sys.executable, "-m", "flowcut_napari", "weights", "fetch", *names, "--json"],
+            [sys.executable, "-P", "-m", "flowcut_napari", "weights", "fetch", *names, "--json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -108,6 +108,12 @@ class FlowCutPanel(QWidget):
         if isinstance(window, QMainWindow):
             self.bench.end_with(window)
 
+    def changeEvent(self, event: Any) -> None:  # Qt's name
+        """Go for good when the dock is closed: napari only takes this out of it, and would leave it alive unseen."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.deleteLater()
+
     def _footer(self) -> QHBoxLayout:
         bench = self.bench
         self.live = QCheckBox("Live")

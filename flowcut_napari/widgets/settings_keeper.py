@@ -32,7 +32,7 @@ class SettingsKeeper(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(1000 * preferences.autosave_seconds)
-        self._timer.timeout.connect(lambda: self.flush())
+        self._timer.timeout.connect(self.flush)
 
     def begin_with(self) -> tuple[CutParameters, Machine]:
         """Return what a window starts with: what was set last, or else what the preferences and presets say."""
@@ -43,7 +43,7 @@ class SettingsKeeper(QObject):
             self.problem = str(error)
             last = None
         if last is None:
-            return first_parameters(), machine
+            return first_parameters(self._preferences.environment().get("FLOWCUT_WEIGHTS")), machine
         weights = {name: path for name, path in last.weights.items() if path.is_file()}
         return last.parameters, replace(machine, weights=weights, device=last.device or machine.device)
 

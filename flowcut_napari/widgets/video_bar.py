@@ -93,7 +93,7 @@ class VideoBar(QWidget):
         self.videos.clear()
         bench = self._bench
         names = []
-        for video in bench.videos():
+        for video in bench.desk.videos():
             self.videos.addItem(video.name, video)
             names.append((video.name, str(video.path)))
         for entry in bench.sisters:

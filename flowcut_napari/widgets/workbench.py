@@ -195,6 +195,7 @@ class Workbench(QObject):
         self.desk.put(video, entry, sisters)
         self.results = self.desk.results(video, self.parameters)
         self.results.use_weights(self.machine.weights)
+        self.results.device = self.machine.device
         self.layers = LayerSet(self.viewer, layer, video, self.results)
         if saved is not None:
             self.results.put_saved(saved)
@@ -239,6 +240,7 @@ class Workbench(QObject):
             return
         self.machine = machine
         self.results.use_weights(machine.weights)
+        self.results.device = machine.device
         self.keeper.take(self.parameters, machine)
         self._set_trouble(None)
         if self.video is not None:

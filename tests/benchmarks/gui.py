@@ -31,6 +31,8 @@ def main(address: str, flow: str, as_json: bool) -> None:
     from qtpy.QtTest import QTest
     from vispy import gloo
 
+    from flowcut_napari.commands.gui import open_panel
+
     figures: dict[str, float] = {}
 
     class Watch(QObject):
@@ -89,7 +91,7 @@ def main(address: str, flow: str, as_json: bool) -> None:
     begun = time.perf_counter()
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1280, 800)
-    _, panel = viewer.window.add_plugin_dock_widget("flowcut-napari", "FlowCut")
+    panel = open_panel(viewer, None)  # what `flowcut gui` does
     bench = panel.bench
     watch = Watch(viewer)
     bench.set_parameters(bench.parameters.preset("handmade").with_changes(flow=flow, max_instances=3))
