@@ -48,8 +48,8 @@ def open_panel(viewer: Any, path: str | None) -> Any:
     from flowcut_napari.widgets.menu import show_panel
 
     panel = show_panel(viewer)
-    # Python's collector looks through all objects every so often, and those that napari brings keep it, and the window,
-    # busy for 200 ms. What is there before the first video is there to stay. Nobody else's program is treated like this.
+    # Python's collector looks through all objects every so often, and those that napari brings keep it, and the
+    # window, busy for 200 ms. What is there before the first video is there to stay.
     gc.collect()
     gc.freeze()
     if path is not None:

@@ -65,7 +65,7 @@ def collect_masks(labels: MaskLabels) -> tuple[VideoMasks, list[str]]:
         files = {index: file for index in fresh if (file := video.frame_file(index)) is not None}
     except OSError as error:
         raise InputError(f"{video.path}: cannot be read any more ({error.strerror or error})") from None
-    provenance = made_with(results.parameters, results.weights, read_preferences())
+    provenance = made_with(results.parameters, results.weights, results.device, read_preferences())
     frames = tuple(fresh[index] for index in sorted(fresh))
     new = VideoMasks(record, results.parameters, provenance, frames, files)
     # Masks that were made in different ways do not go into one file: it says how all of them were made.
@@ -88,7 +88,9 @@ def collect_masks(labels: MaskLabels) -> tuple[VideoMasks, list[str]]:
     return carry_over(saved, merged), []
 
 
-def made_with(parameters: CutParameters, weights: Mapping[str, Path], preferences: Preferences) -> dict[str, Any]:
+def made_with(
+    parameters: CutParameters, weights: Mapping[str, Path], device: str, preferences: Preferences
+) -> dict[str, Any]:
     """Return the provenance of masks that the computing process made, without asking it.
 
     `ModelPlan.make` would look for a GPU, and load torch into the window for that.
@@ -108,8 +110,7 @@ def made_with(parameters: CutParameters, weights: Mapping[str, Path], preference
             except InputError:
                 notes.append(f"the weights of {name} were gone when this was saved")
     # Which one "auto" came to is known to the computing process alone.
-    device = "cpu" if set(names) <= set(WEIGHTLESS) else results.device
-    plan = ModelPlan(parameters, found, device, None)
+    plan = ModelPlan(parameters, found, "cpu" if set(names) <= set(WEIGHTLESS) else device, None)
     return {**plan.provenance(), "notes": notes, "created": None, "seconds": None}
 
 

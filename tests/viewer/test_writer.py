@@ -175,21 +175,21 @@ def test_weights_are_found_where_the_preferences_say_and_torch_stays_out(
     preferences = Preferences(device="auto", weights_folder=str(tmp_path))
     # The flow of DIS needs none; dino is looked for by its other names, too.
     parameters = PARAMETERS.with_changes(features="dino", flow="dis")
-    provenance = made_with(parameters, {}, preferences)
+    provenance = made_with(parameters, {}, "cuda:1", preferences)
     assert provenance["features"] == {
         "name": "dino",
         "weights": "dino.pth",
         "sha256": hashlib.sha256(b"weights").hexdigest(),
     }
-    assert (provenance["device"], provenance["notes"]) == ("auto", [])
+    assert (provenance["device"], provenance["notes"]) == ("cuda:1", [])
     assert "FLOWCUT_WEIGHTS" not in os.environ
     (tmp_path / "dino.pth").unlink()
-    provenance = made_with(parameters, {}, preferences)
+    provenance = made_with(parameters, {}, "cuda:1", preferences)
     assert provenance["features"]["sha256"] is None
     assert provenance["notes"] == ["the weights of dino were gone when this was saved"]
     code = (
         "import sys; from flowcut_napari.viewer.writer import *; "
-        "made_with(CutParameters.preset('flowcut'), {}, Preferences()); sys.exit('torch' in sys.modules)"
+        "made_with(CutParameters.preset('flowcut'), {}, 'auto', Preferences()); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
