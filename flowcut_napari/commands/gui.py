@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
 import sys
@@ -45,13 +44,11 @@ def run_gui(path: str | None) -> int:
 
 def open_panel(viewer: Any, path: str | None) -> Any:
     """Open the panel in a viewer of our own, and a video in it; return the panel."""
+    from flowcut_napari.widgets.idle import IdleCollector
     from flowcut_napari.widgets.menu import show_panel
 
     panel = show_panel(viewer)
-    # Python's collector looks through all objects every so often, and those that napari brings keep it, and the
-    # window, busy for 200 ms. What is there before the first video is there to stay.
-    gc.collect()
-    gc.freeze()
+    IdleCollector(panel.bench)
     if path is not None:
         panel.open(path)
     return panel
