@@ -7,7 +7,7 @@ from benches import application
 from napari_window import wait
 
 from flowcut_napari.widgets.live import Trouble
-from flowcut_napari.widgets.notices import Notice, readable
+from flowcut_napari.widgets.notices import Notice, plain, readable
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_what_can_be_done_is_a_button_each_and_the_whole_text_a_tip(notice: Noti
     notice.show_trouble(
         trouble, {name: (name.title(), lambda name=name: done.append(name)) for name in ("fetch", "choose")}
     )
-    assert notice.toolTip() == trouble.text
+    assert notice.toolTip() == plain(trouble.text)
     assert [button.text() for button in notice.buttons.values()] == ["Fetch", "Choose"]
     assert [button.objectName() for button in notice.buttons.values()] == ["fetch", "choose"]
     notice.buttons["choose"].click()
@@ -72,3 +72,7 @@ def test_an_action_may_take_the_notice_away(notice: Notice) -> None:
     notice.buttons["retry"].click()
     wait(10)
     assert notice.isHidden()
+
+
+def test_a_name_that_looks_like_html_is_shown_as_it_is() -> None:
+    assert plain("<b>clip</b> & more") == "<qt>&lt;b&gt;clip&lt;/b&gt; &amp; more</qt>"
