@@ -237,7 +237,7 @@ def test_of_several_folders_dropped_at_once_each_is_a_video_and_the_last_is_look
     assert dialogs.readers == ["FlowCut"]  # napari reads folders, too, and asks once
     wait_until(lambda: window.bench.video is not None, "a video")
     settle(window.bench)
-    assert [video.name for video in window.bench.videos()] == ["one", "two"]
+    assert [video.name for video in window.bench.desk.videos()] == ["one", "two"]
     assert window.bench.video.name == "two"
     assert [window.viewer.layers[name].visible for name in ("one", "two")] == [False, True]
 
