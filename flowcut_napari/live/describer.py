@@ -220,9 +220,13 @@ class _Service:
         self._send(FlowDrawn(parameters, description.index, picture))
         if not self._devices_said and picture is not None:  # torch is there now
             self._devices_said = True
-            # A driver that is out of order fails in many ways, for what is but an entry in a list.
-            with contextlib.suppress(Exception):
-                self._send(Devices(find_gpus()))
+            self._send(self._gpus())
+
+    def _gpus(self) -> Devices | str:
+        try:
+            return Devices(find_gpus())
+        except (RuntimeError, AssertionError, OSError) as error:  # a driver that is out of order fails in many ways
+            return f"GPUs cannot be listed: {_brief(error)}"
 
     def _take_all(self) -> None:
         with contextlib.suppress(queue.Empty):
