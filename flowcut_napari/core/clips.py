@@ -14,7 +14,7 @@ import numpy as np
 
 from flowcut_napari.core.decisions import Join, Key, Relabel, Split, TrackletVerdict
 from flowcut_napari.core.errors import InputError
-from flowcut_napari.core.matching import Matches, match_iou, match_video
+from flowcut_napari.core.matching import Matcher, Matches, match_iou, match_video
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.tracklets import Tracklet, chain_matches
@@ -53,6 +53,29 @@ class Clip:
     frames: tuple[int, ...]
     gap: int
     tracks: tuple[ClipTrack, ...]
+
+
+@dataclass(frozen=True)
+class ClipOutcome:
+    """What becomes of the clip that some frames allow.
+
+    Attributes
+    ----------
+    frames : tuple of int
+    gap : int
+    tracks : tuple of ClipTrack
+        What is kept in it; of a rejected clip what would be.
+    reason : str or None
+        Why the clip is left out (`CLIP_REASONS`), None if it is kept.
+    why : dict of (int, int) to str
+        Why masks of its frames are left out (`MASK_REASONS`), those apart that were rejected one by one.
+    """
+
+    frames: tuple[int, ...]
+    gap: int
+    tracks: tuple[ClipTrack, ...]
+    reason: str | None
+    why: dict[Key, str]
 
 
 @dataclass
@@ -112,13 +135,26 @@ def curate_video(masks: VideoMasks, parameters: CurationParameters | None = None
     InputError
         If the decisions contradict each other.
     """
-    return _Curation(masks, parameters or CurationParameters()).curated()
+    return Curation(masks, parameters or CurationParameters()).curated()
 
 
-class _Curation:
-    """What is known while the clips of one video are made; places count in the list of frames with masks."""
+class Curation:
+    """What is known while the clips of one video are made; places count in the list of frames with masks.
 
-    def __init__(self, masks: VideoMasks, parameters: CurationParameters) -> None:
+    Parameters
+    ----------
+    masks : VideoMasks
+    parameters : CurationParameters
+    matcher : Matcher, optional
+        Remembers the IoU of masks from one time to the next; for who curates again after each change.
+
+    Raises
+    ------
+    InputError
+        If the decisions contradict each other.
+    """
+
+    def __init__(self, masks: VideoMasks, parameters: CurationParameters, matcher: Matcher | None = None) -> None:
         self.masks = masks
         self.parameters = parameters
         self.verdicts = masks.decisions.instances()
@@ -134,7 +170,8 @@ class _Curation:
         self.taken_out = [len(row) - len(left) for row, left in zip(everything, self.left, strict=True)]
         span = max(parameters.gaps)
         rles = [[instance.segmentation for instance in frame.instances] for frame in masks.frames]
-        self.matches = match_video(rles, span, parameters.iou, parameters.method)
+        match = matcher.match_video if matcher else match_video
+        self.matches = match(rles, span, parameters.iou, parameters.method)
         frames = list(zip(self.index, everything, strict=True))
         try:
             chains = chain_matches(frames, self.matches, span, masks.decisions.made)
@@ -162,10 +199,10 @@ class _Curation:
         clips = []
         yields: dict[int, Yield] = {}
         for gap, places in self._candidates():
-            figures = yields.setdefault(gap, Yield())
-            clip = self._clip(gap, places, figures)
-            if clip is not None:
-                clips.append(clip)
+            outcome = self.outcome(gap, places)
+            self._count(places, outcome, yields.setdefault(gap, Yield()))
+            if outcome.reason is None:
+                clips.append(Clip(outcome.frames, gap, outcome.tracks))
         return CuratedVideo(self.masks, tuple(clips), self.tracklets, yields)
 
     def _candidates(self) -> Iterator[tuple[int, range]]:
@@ -179,25 +216,29 @@ class _Curation:
             for start in range(count - reach):
                 yield gap, range(start, start + reach + 1, gap)
 
-    def _clip(self, gap: int, places: range, figures: Yield) -> Clip | None:
+    def outcome(self, gap: int, places: range) -> ClipOutcome:
+        """Return what becomes of a clip, and of every mask in it."""
         frames = tuple(self.index[place] for place in places)
-        figures.candidates += 1
         tracks, why = self._pairs(*places) if len(places) == 2 else self._tracks(places)
         kept = [track for track in tracks if self._is_accepted(frames, track, why)]
         reason = self._why_dropped(places, frames, tracks, kept)
-        if reason is not None:
-            figures.dropped_clips[reason] += 1
+        return ClipOutcome(frames, gap, tuple(tracks if reason == "rejected" else kept), reason, why)
+
+    def _count(self, places: range, outcome: ClipOutcome, figures: Yield) -> None:
+        figures.candidates += 1
+        why = outcome.why
+        if outcome.reason is not None:
+            figures.dropped_clips[outcome.reason] += 1
             keys = [(self.index[place], number) for place in places for number in self.numbers[place]]
             figures.dropped_masks.update(why.get(key, "rejected") for key in keys)
         else:
             figures.clips += 1
-            figures.instances += len(kept)
-            figures.masks += sum(number is not None for track in kept for number in track.instances)
+            figures.instances += len(outcome.tracks)
+            figures.masks += sum(number is not None for track in outcome.tracks for number in track.instances)
             figures.dropped_masks.update(why.values())
         # Those that were taken out before anything was matched.
         if taken_out := sum(self.taken_out[place] for place in places):
             figures.dropped_masks["rejected"] += taken_out
-        return Clip(frames, gap, tuple(kept)) if reason is None else None
 
     def _why_dropped(
         self, places: Sequence[int], frames: tuple[int, ...], tracks: Sequence[ClipTrack], kept: Sequence[ClipTrack]

@@ -118,6 +118,53 @@ def match_video(
     return matches
 
 
+class Matcher:
+    """`match_video` for one video that is matched again and again: only what changed is compared again."""
+
+    def __init__(self) -> None:
+        # By places: the masks of both frames, as objects, and their IoU.
+        self._iou: dict[tuple[int, int], tuple[list[Rle], list[Rle], np.ndarray]] = {}
+        self._matches: dict[tuple[int, int], Matches] = {}
+        self._asked: tuple[float, MatchMethod] | None = None
+
+    def match_video(
+        self, frames: Sequence[Sequence[Rle]], span: int, iou_threshold: float = 0.5, method: MatchMethod = "argmax"
+    ) -> dict[tuple[int, int], Matches]:
+        """Match as `match_video` does."""
+        if self._asked != (iou_threshold, method):
+            self._asked = iou_threshold, method
+            self._matches.clear()
+        matches = {}
+        for place, masks in enumerate(frames):
+            stale = [
+                other
+                for other in range(place + 1, min(place + span, len(frames) - 1) + 1)
+                if not self._is_known(place, other, masks, frames[other])
+            ]
+            columns = np.cumsum([0, *(len(frames[other]) for other in stale)])
+            iou = rle_iou_matrix(masks, [mask for other in stale for mask in frames[other]])
+            for spot, other in enumerate(stale):
+                part = iou[:, columns[spot] : columns[spot + 1]]
+                self._iou[place, other] = list(masks), list(frames[other]), part
+                self._matches.pop((place, other), None)
+            for other in range(place + 1, min(place + span, len(frames) - 1) + 1):
+                pair = place, other
+                if pair not in self._matches:
+                    self._matches[pair] = match_iou(self._iou[pair][2], iou_threshold, method)
+                matches[pair] = self._matches[pair]
+        return matches
+
+    def _is_known(self, place: int, other: int, first: Sequence[Rle], second: Sequence[Rle]) -> bool:
+        known = self._iou.get((place, other))
+        return (
+            known is not None
+            and len(known[0]) == len(first)
+            and len(known[1]) == len(second)
+            and all(mask is kept for mask, kept in zip(first, known[0], strict=True))
+            and all(mask is kept for mask, kept in zip(second, known[1], strict=True))
+        )
+
+
 def iou_matrix(masks_a: Sequence[np.ndarray] | np.ndarray, masks_b: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """Return the IoU of every mask of one frame with every mask of another, (A, B) float64.
 

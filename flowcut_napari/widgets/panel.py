@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, Qt
@@ -22,9 +23,12 @@ from qtpy.QtWidgets import (
 from flowcut_napari.core.errors import printable
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.preferences import PLUGIN
+from flowcut_napari.widgets.browse.widget import BrowseTab
 from flowcut_napari.widgets.endings import quietly
+from flowcut_napari.widgets.export.widget import ExportTab
 from flowcut_napari.widgets.fetch import Fetcher
 from flowcut_napari.widgets.notices import Notice, plain
+from flowcut_napari.widgets.pages import Pages
 from flowcut_napari.widgets.probe.mouse import ProbeMouse
 from flowcut_napari.widgets.probe.widget import ProbeTab
 from flowcut_napari.widgets.run.widget import RunTab
@@ -58,10 +62,13 @@ class FlowCutPanel(QWidget):
         self.story = StoryTab(bench, self.view_bar.show_role)
         self.probe = ProbeTab(bench)
         self.run = RunTab(bench)
-        self.tabs = QTabWidget()
-        self.tabs.setObjectName("tabs")
-        for tab, name in ((self.tune, "Tune"), (self.story, "Story"), (self.probe, "Probe"), (self.run, "Run")):
-            self.tabs.addTab(_scrolled(tab), name)
+        self.export = ExportTab(bench)
+        self.browse = BrowseTab(bench)
+        self.tabs = _tabs(
+            "tabs", ((self.tune, "Tune"), (self.story, "Story"), (self.probe, "Probe"), (self.run, "Run"))
+        )
+        self.dataset_tabs = _tabs("dataset tabs", ((self.export, "Export"), (self.browse, "Browse")))
+        self.pages = Pages((("Masks", self.tabs), ("Dataset", self.dataset_tabs)))
         self.notice = Notice()
         self.remark = QLabel()
         self.remark.setObjectName("remark")
@@ -77,7 +84,7 @@ class FlowCutPanel(QWidget):
         layout.addWidget(self.video_bar)
         layout.addWidget(self.view_bar)
         layout.addWidget(self.notice)
-        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.pages, 1)
         layout.addWidget(self.remark)
         layout.addLayout(self._footer())
         self._probe_mouse = ProbeMouse(bench, self.probe.controller)
@@ -196,6 +203,14 @@ class _Detach:
         quietly(lambda: self._probe_mouse.set_on(False))
         quietly(self._fetcher.cancel)
         quietly(self._bench.detach_panel)
+
+
+def _tabs(name: str, tabs: Sequence[tuple[QWidget, str]]) -> QTabWidget:
+    found = QTabWidget()
+    found.setObjectName(name)
+    for tab, word in tabs:
+        found.addTab(_scrolled(tab), word)
+    return found
 
 
 def _scrolled(tab: QWidget) -> QScrollArea:

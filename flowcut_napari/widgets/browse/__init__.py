@@ -1,0 +1,1 @@
+"""Paging through the clips of a dataset."""

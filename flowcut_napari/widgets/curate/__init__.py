@@ -1,0 +1,1 @@
+"""Deciding about masks: matches side by side, verdicts, identities, brush, undo."""

@@ -1,0 +1,1 @@
+"""What is open in a window, kept for the next one."""
