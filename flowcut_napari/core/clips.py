@@ -173,14 +173,17 @@ class Curation:
         match = matcher.match_video if matcher else match_video
         self.matches = match(rles, span, parameters.iou, parameters.method)
         frames = list(zip(self.index, everything, strict=True))
+        drawn = {(made.frame, made.instance.id) for made in masks.hand_masks() if made.instance.origin == "drawn"}
         try:
-            chains = chain_matches(frames, self.matches, span, masks.decisions.made)
+            self.chains = chain_matches(frames, self.matches, span, masks.decisions.made, drawn)
         except InputError as error:
             raise InputError(f"{masks.video.name}: {error}") from None
-        self.identity = _identities(chains)
+        self.identity = _identities(self.chains)
         # What pairs would be without a person's links; the same where there is none.
         by_hand = any(isinstance(item, Join | Split | Relabel) for item in masks.decisions.made)
-        self.found_identity = _identities(chain_matches(frames, self.matches, span)) if by_hand else self.identity
+        self.found_identity = (
+            _identities(chain_matches(frames, self.matches, span, (), drawn)) if by_hand else self.identity
+        )
         self.by_hand = by_hand
         self.tracklet_verdicts = {
             self.identity[item.instance]: item.verdict
@@ -188,7 +191,7 @@ class Curation:
             if isinstance(item, TrackletVerdict)
         }
         rejected = {key for key, verdict in self.verdicts.items() if verdict == "reject"}
-        self.tracklets = tuple(left for chain in chains if (left := chain.without(rejected)) is not None)
+        self.tracklets = tuple(left for chain in self.chains if (left := chain.without(rejected)) is not None)
         self.iou_of = {
             key: iou
             for tracklet in self.tracklets
@@ -196,6 +199,7 @@ class Curation:
         }
 
     def curated(self) -> CuratedVideo:
+        """Return all clips, and what became of everything."""
         clips = []
         yields: dict[int, Yield] = {}
         for gap, places in self._candidates():

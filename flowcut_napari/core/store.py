@@ -90,6 +90,14 @@ class VideoMasks:
         ]
 
     @cached_property
+    def _places(self) -> dict[int, int]:
+        return {frame.index: place for place, frame in enumerate(self.frames)}
+
+    def place_of(self, frame: int) -> int | None:
+        """Return the place of a frame, by its index in the video, in `frames`; None if it has no masks."""
+        return self._places.get(frame)
+
+    @cached_property
     def _present(self) -> dict[int, set[int]]:
         return {frame.index: {instance.id for instance in frame.instances} for frame in self.frames}
 
@@ -128,7 +136,7 @@ class VideoMasks:
         InputError
             If there is no such frame or instance, or the mask does not fit.
         """
-        place = next((place for place, item in enumerate(self.frames) if item.index == frame), None)
+        place = self.place_of(frame)
         if place is None:
             raise InputError(f"{self.video.name}: frame {frame} has no masks to change")
         if mask.shape != (self.video.height, self.video.width) or mask.dtype != bool or not mask.any():

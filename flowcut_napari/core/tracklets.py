@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 
 from flowcut_napari.core.decisions import Decision, Join, Key, Relabel, Split
 from flowcut_napari.core.errors import InputError
@@ -22,7 +22,7 @@ class Tracklet:
     Attributes
     ----------
     identity : int
-        From 1, in the order of first frames, unless a person named it.
+        From 1, in the order of first frames as matched; see `chain_matches` for those that a person made.
     members : tuple of (frame, instance)
         In rising order, one a frame at most.
     ious : tuple of float or None
@@ -53,11 +53,15 @@ def chain_matches(
     matches: Mapping[tuple[int, int], Matches],
     span: int,
     decisions: Iterable[Decision] = (),
+    drawn: Collection[Key] = (),
 ) -> tuple[Tracklet, ...]:
     """Chain matches to tracklets.
 
     An instance continues what it matches in the nearest frame before, at most `span` back, that nothing continues
     yet: a chain goes on over frames without a match. Joins and splits of a person come before any match.
+
+    Nothing that a person does changes the identity of what it does not touch: a chain keeps that of the chain which
+    its first member is part of without decisions, and those that a split begins are numbered after all others.
 
     Parameters
     ----------
@@ -69,6 +73,8 @@ def chain_matches(
         Longest step of a chain, in places of `frames`.
     decisions : iterable of Decision
         Joins, splits and relabels among them count.
+    drawn : collection of (int, int)
+        Instances that were drawn by hand; chains of these alone are numbered after those of cuts.
 
     Raises
     ------
@@ -79,10 +85,28 @@ def chain_matches(
     keys = [[(index, number) for number in numbers] for index, numbers in frames]
     present = {key for row in keys for key in row}
     # A frame that was not cut this time has nothing to be joined.
-    before = {key: (first, None) for key, first in joined.items() if key in present and first in present}
-    links: dict[Key, tuple[Key, float | None]] = dict(before)
+    before: dict[Key, tuple[Key, float | None]] = {
+        key: (first, None) for key, first in joined.items() if key in present and first in present
+    }
+    links = _links(keys, matches, span, before, split)
+    chains = _follow(keys, links)
+    found = _follow(keys, _links(keys, matches, span, {}, set())) if before or split else chains
+    found = sorted(found, key=lambda chain: all(key in drawn for key in chain))
+    number_of = {key: number for number, chain in enumerate(found, start=1) for key in chain}
+    return _number(chains, [tuple(links[key][1] for key in chain[1:]) for chain in chains], names, number_of)
+
+
+def _links(
+    keys: Sequence[Sequence[Key]],
+    matches: Mapping[tuple[int, int], Matches],
+    span: int,
+    before: Mapping[Key, tuple[Key, float | None]],
+    split: Collection[Key],
+) -> dict[Key, tuple[Key, float | None]]:
+    """Return what each instance continues, with the IoU; `before` are links that are made already."""
+    links = dict(before)
     continued = {first for first, _ in links.values()}
-    for place in range(len(frames)):
+    for place in range(len(keys)):
         for step in range(1, min(span, place) + 1):
             found = matches[place - step, place]
             for i, j in found.pairs:
@@ -90,8 +114,7 @@ def chain_matches(
                 if second not in links and second not in split and first not in continued:
                     links[second] = first, float(found.iou[i, j])
                     continued.add(first)
-    chains = _follow(keys, links)
-    return _number(chains, [tuple(links[key][1] for key in chain[1:]) for chain in chains], names)
+    return links
 
 
 def _links_by_hand(decisions: Iterable[Decision]) -> tuple[dict[Key, Key], set[Key], dict[Key, int]]:
@@ -129,16 +152,27 @@ def _follow(keys: Sequence[Sequence[Key]], links: Mapping[Key, tuple[Key, float 
 
 
 def _number(
-    chains: list[list[Key]], ious: list[tuple[float | None, ...]], names: Mapping[Key, int]
+    chains: list[list[Key]],
+    ious: list[tuple[float | None, ...]],
+    names: Mapping[Key, int],
+    number_of: Mapping[Key, int],
 ) -> tuple[Tracklet, ...]:
-    """Give chains their identities, and make one tracklet of all that a person gave the same."""
+    """Give chains their identities, and make one tracklet of all that a person gave the same.
+
+    `number_of` has the number that each instance would have without decisions.
+    """
     place_of = {key: place for place, chain in enumerate(chains) for key in chain}
     # In the order of the decisions: the last word on a chain counts.
     given = {place_of[key]: name for key, name in names.items() if key in place_of}
-    free = (number for number in range(1, len(chains) + len(given) + 1) if number not in given.values())
+    taken = set(given.values())
+    free = (number for number in count(max(number_of.values(), default=0) + 1) if number not in taken)
     tracklets: dict[int, Tracklet] = {}
     for place, chain in enumerate(chains):
-        identity = given[place] if place in given else next(free)
+        identity = given[place] if place in given else number_of[chain[0]]
+        if place not in given:
+            if identity in taken:
+                identity = next(free)
+            taken.add(identity)
         earlier = tracklets.get(identity)
         tracklet = Tracklet(identity, tuple(chain), ious[place])
         tracklets[identity] = _one(earlier, tracklet) if earlier else tracklet

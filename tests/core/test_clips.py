@@ -162,7 +162,7 @@ def test_what_was_decided_about_a_tracklet_outlives_the_mask_that_stood_for_it()
         (1, 3): [(2, 1)],
     }
     named = _curate(masks, Relabel((1, 1), 9), gone, gaps=(1,))
-    assert [tracklet.identity for tracklet in named.tracklets] == [9, 1]
+    assert [tracklet.identity for tracklet in named.tracklets] == [9, 2]
     assert named.tracklets[0].members == ((0, 1), (2, 1), (3, 1))
     assert named.tracklets[0].ious == (None, 1.0)
 

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from made_masks import of_letters, of_masks
 
 from flowcut_napari.core import InputError
+from flowcut_napari.core.clips import curate_video
 from flowcut_napari.core.decisions import Join, Relabel, Split
 from flowcut_napari.core.masks import mask_iou
 from flowcut_napari.core.matching import match_instances, match_video
+from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.tracklets import Tracklet, chain_matches
 
@@ -111,7 +113,7 @@ def test_two_joins_swap_two_identities_from_a_frame_on() -> None:
 def test_a_join_leads_over_any_distance_and_leaves_what_was_linked() -> None:
     masks = of_letters("AAAA....", "AAAA....", "....BBBB", "....BBBB")
     joined = _chains(masks, 1, Join((0, 1), (3, 2)))
-    assert _members(joined) == {1: [(0, 1), (3, 2)], 2: [(1, 1)], 3: [(2, 2)]}
+    assert _members(joined) == {1: [(0, 1), (3, 2)], 2: [(2, 2)], 3: [(1, 1)]}
 
 
 def test_a_split_starts_a_tracklet_and_a_later_join_undoes_it() -> None:
@@ -131,11 +133,27 @@ def test_a_name_is_kept_others_take_numbers_that_are_free_and_one_name_is_one_tr
     masks = of_letters("AAAA.BBB", "AAAA.BBB", "......BB", "CCCC....")
     named = _chains(masks, 1, Relabel((1, 1), 2))
     assert _members(named)[2] == [(0, 1), (1, 1)]
-    assert set(_members(named)) == {1, 2, 3}
+    assert {name: members[0] for name, members in _members(named).items()} == {2: (0, 1), 3: (3, 3), 4: (0, 2)}
     merged = _chains(masks, 1, Relabel((1, 1), 7), Relabel((3, 3), 7))
     assert _members(merged)[7] == [(0, 1), (1, 1), (3, 3)]
     (seven,) = [tracklet for tracklet in merged if tracklet.identity == 7]
     assert seven.ious == (1.0, None)
+
+
+def test_a_decision_changes_the_number_of_nothing_that_it_does_not_touch() -> None:
+    masks = of_letters("AAAA.BBB", "AAAA.BBB", "AAAA.BBB", "CCCC....")
+    assert _members(_chains(masks, 1)) == {1: [(0, 1), (1, 1), (2, 1), (3, 3)], 2: [(0, 2), (1, 2), (2, 2)]}
+    split = _members(_chains(masks, 1, Split((1, 1))))
+    assert split == {1: [(0, 1)], 2: [(0, 2), (1, 2), (2, 2)], 3: [(1, 1), (2, 1), (3, 3)]}
+
+
+def test_what_is_drawn_by_hand_is_numbered_after_what_was_cut() -> None:
+    masks = of_letters("AAAA......", "AAAA...BBB", "AAAA..BBBB")
+    mask = np.zeros((1, 10), bool)
+    mask[0, 5] = True
+    masks = masks.with_mask(0, mask)
+    tracklets = curate_video(masks, CurationParameters(gaps=(1,))).tracklets
+    assert {item.identity: len(item.members) for item in tracklets} == {1: 3, 2: 2, 3: 1}
 
 
 def test_one_name_for_two_instances_of_a_frame_is_refused() -> None:

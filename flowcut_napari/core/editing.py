@@ -1,0 +1,273 @@
+"""What a person does to the masks of a video, each action a function from masks to masks.
+
+All of it ends in decisions and hand-made masks (`decisions`, `VideoMasks.with_mask`), which ``flowcut curate`` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from flowcut_napari.core.clips import ClipOutcome, Curation
+from flowcut_napari.core.decisions import (
+    ClipVerdict,
+    Decision,
+    InstanceVerdict,
+    Join,
+    Key,
+    Relabel,
+    Split,
+    TrackletVerdict,
+    Verdict,
+)
+from flowcut_napari.core.errors import InputError
+from flowcut_napari.core.pseudo_masks import Instance
+from flowcut_napari.core.store import VideoMasks
+from flowcut_napari.core.tracklets import Tracklet
+
+
+def judge_clip(masks: VideoMasks, frames: tuple[int, ...], verdict: Verdict | None) -> VideoMasks:
+    """Accept or reject the clip of these frames; None takes the verdict back."""
+    masks = _without(masks, lambda item: isinstance(item, ClipVerdict) and item.clip == frames)
+    return masks.decide(ClipVerdict(frames, verdict)) if verdict else masks
+
+
+def judge_instance(masks: VideoMasks, key: Key, verdict: Verdict | None) -> VideoMasks:
+    """Accept or reject one mask, (frame, id); None takes the verdict back."""
+    masks = _without(masks, lambda item: isinstance(item, InstanceVerdict) and item.instance == key)
+    return masks.decide(InstanceVerdict(key, verdict)) if verdict else masks
+
+
+def judge_tracklet(masks: VideoMasks, tracklet: Tracklet, verdict: Verdict | None) -> VideoMasks:
+    """Accept or reject all of a tracklet; None takes every verdict on it back.
+
+    It is named by its first member: of what is split off later, the first part keeps the verdict.
+    """
+    members = set(tracklet.members)
+    masks = _without(masks, lambda item: isinstance(item, TrackletVerdict) and item.instance in members)
+    return masks.decide(TrackletVerdict(tracklet.members[0], verdict)) if verdict else masks
+
+
+def accept_above(masks: VideoMasks, outcomes: Iterable[ClipOutcome], score: float) -> VideoMasks:
+    """Accept every kept clip without a verdict in which each object has an IoU of at least `score`.
+
+    Links that a person made have no IoU; they are taken for right.
+    """
+    known = masks.decisions.clips()
+    good = [
+        ClipVerdict(item.frames, "accept")
+        for item in outcomes
+        if item.reason in (None, "not_accepted")
+        and item.tracks
+        and item.frames not in known
+        and all(track.iou is None or track.iou >= score for track in item.tracks)
+    ]
+    return masks.decide(*good)
+
+
+def split_from(masks: VideoMasks, curate: Callable[[VideoMasks], Curation], key: Key) -> VideoMasks:
+    """Begin a new tracklet with this mask: its object is another one from this frame on.
+
+    `curate` matches masks anew.
+
+    Raises
+    ------
+    InputError
+        If its tracklet begins there already.
+    """
+    before = curate(masks)
+    chain = chain_of(before, key)
+    if chain.members[0] == key:
+        raise InputError(f"object {chain.identity} begins in frame {key[0]} already")
+    masks = masks.decide(Split(key))
+    after = curate(masks)
+    if after.identity[key] == chain.identity:
+        # Both parts have been given the same name, which no split takes away.
+        masks = masks.decide(Relabel(key, max(item.identity for item in after.chains) + 1))
+    return masks
+
+
+def swap_from(masks: VideoMasks, curation: Curation, first: Key, second: Key) -> VideoMasks:
+    """Exchange the identities of two masks of one frame, and of all that follows them.
+
+    Raises
+    ------
+    InputError
+        If they are not of one frame, or one.
+    """
+    if first[0] != second[0] or first == second:
+        raise InputError("two masks of one frame can be swapped")
+    mine, other = chain_of(curation, first), chain_of(curation, second)
+    decisions: list[Decision] = []
+    for key, old, new in ((first, mine, other), (second, other, mine)):
+        before = [member for member in new.members if member[0] < key[0]]
+        if before:
+            decisions.append(Join(before[-1], key))
+            continue
+        # There is nothing to go on from: its own past goes on with the other one, and it takes over the name.
+        if old.members[0] != key:
+            decisions.append(Split(key))
+        decisions.append(Relabel(key, new.identity))
+    return masks.decide(*sorted(decisions, key=lambda item: isinstance(item, Join)))
+
+
+def join(masks: VideoMasks, first: Key, second: Key) -> VideoMasks:
+    """Let the mask of a later frame go on from that of an earlier one; either leaves what it was linked to there.
+
+    Raises
+    ------
+    InputError
+        If they are of one frame.
+    """
+    if first[0] == second[0]:
+        raise InputError("two masks of one frame are two objects; swap them, or reject one")
+    return masks.decide(Join(min(first, second), max(first, second)))
+
+
+def name_tracklet(masks: VideoMasks, curation: Curation, key: Key, identity: int) -> VideoMasks:
+    """Give all of a tracklet an identity; where another has it, both are one from now on.
+
+    Raises
+    ------
+    InputError
+        If the identity is below 1, or both have a mask in the same frame.
+    """
+    if identity < 1:
+        raise InputError(f"the identity {identity}: identities start at 1")
+    mine = chain_of(curation, key)
+    if mine.identity == identity:
+        return masks
+    other = next((chain for chain in curation.chains if chain.identity == identity), None)
+    if other is None:
+        return masks.decide(*_names(masks, mine, identity))
+    if shared := {frame for frame, _ in mine.members} & {frame for frame, _ in other.members}:
+        raise InputError(
+            f"objects {mine.identity} and {identity} are both in frame {min(shared)}, so they are not one; "
+            "split one of them first"
+        )
+    # Whatever the other is called by matching alone, it keeps its name.
+    return masks.decide(Relabel(other.members[0], identity), *_names(masks, mine, identity))
+
+
+def remove(masks: VideoMasks, key: Key) -> VideoMasks:
+    """Take a mask away: one that was drawn is gone with all that was decided about it, any other is rejected."""
+    if instance_of(masks, key).origin != "drawn":
+        return judge_instance(masks, key, "reject")
+    masks = _without(masks, lambda item: key in item.subjects())
+    return _with_instances(masks, key[0], lambda kept: tuple(item for item in kept if item.id != key[1]))
+
+
+def draw(masks: VideoMasks, frame: int, mask: np.ndarray) -> tuple[VideoMasks, Key]:
+    """Add a mask (height, width) bool; return also which it is."""
+    masks = masks.with_mask(frame, mask)
+    return masks, (frame, frame_of(masks, frame)[-1].id)
+
+
+def draw_as(
+    masks: VideoMasks, frame: int, mask: np.ndarray, identity: int, curate: Callable[[VideoMasks], Curation]
+) -> VideoMasks:
+    """Add a mask of an object: it is linked to the object's masks before and after, if IoU alone does not do that.
+
+    A number that no object has leaves the links to the IoU.
+    """
+    masks, key = draw(masks, frame, mask)
+    curation = curate(masks)
+    chain = next((chain for chain in curation.chains if chain.identity == identity), None)
+    if chain is None or key in chain.members:
+        return masks
+    before = [member for member in chain.members if member[0] < frame]
+    after = [member for member in chain.members if member[0] > frame]
+    if len(before) + len(after) < len(chain.members):
+        raise InputError(f"object {identity} has a mask in frame {frame} already")
+    links = [Join(before[-1], key)] if before else []
+    links += [Join(key, after[0])] if after else []
+    return masks.decide(*links)
+
+
+def repaint(
+    masks: VideoMasks,
+    frame: int,
+    painted: Mapping[int, np.ndarray],
+    curate: Callable[[VideoMasks], Curation],
+) -> VideoMasks:
+    """Take up what a brush left of the objects of a frame.
+
+    Parameters
+    ----------
+    masks : VideoMasks
+    frame : int
+    painted : mapping of int to (height, width) bool
+        The mask of each object, by identity; an object that is not named, or whose mask is empty, was erased.
+    curate : callable
+        Matches masks anew, for objects that were drawn.
+    """
+    curation = curate(masks)
+    here = {curation.identity[frame, item.id]: item for item in seen_in(masks, frame)}
+    for identity, item in here.items():
+        mask = painted.get(identity)
+        if mask is None or not mask.any():
+            masks = remove(masks, (frame, item.id))
+        elif not np.array_equal(mask, item.mask):
+            masks = masks.with_mask(frame, mask, item.id)
+    for identity, mask in painted.items():
+        if identity not in here and mask.any():
+            masks = draw_as(masks, frame, mask, identity, curate)
+    return masks
+
+
+def seen_in(masks: VideoMasks, frame: int) -> list[Instance]:
+    """Return the instances of a frame that nobody rejected one by one."""
+    verdicts = masks.decisions.instances()
+    return [item for item in frame_of(masks, frame) if verdicts.get((frame, item.id)) != "reject"]
+
+
+def frame_of(masks: VideoMasks, frame: int) -> tuple[Instance, ...]:
+    """Return the instances of a frame; none where it has no masks."""
+    place = masks.place_of(frame)
+    return masks.frames[place].instances if place is not None else ()
+
+
+def instance_of(masks: VideoMasks, key: Key) -> Instance:
+    """Return an instance.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = next((item for item in frame_of(masks, key[0]) if item.id == key[1]), None)
+    if found is None:
+        raise InputError(f"{masks.video.name}: no instance {key[1]} in frame {key[0]}")
+    return found
+
+
+def chain_of(curation: Curation, key: Key) -> Tracklet:
+    """Return the tracklet that an instance is part of, rejected members included."""
+    identity = curation.identity[key]
+    return next(chain for chain in curation.chains if chain.identity == identity)
+
+
+def _names(masks: VideoMasks, tracklet: Tracklet, identity: int) -> list[Relabel]:
+    """Name a tracklet, and each part of it that has a name of its own."""
+    members = set(tracklet.members)
+    named = {item.instance for item in masks.decisions.made if isinstance(item, Relabel) and item.instance in members}
+    return [Relabel(key, identity) for key in sorted({tracklet.members[0], *named})]
+
+
+def _without(masks: VideoMasks, unwanted: Callable[[Decision], bool]) -> VideoMasks:
+    made = tuple(item for item in masks.decisions.made if not unwanted(item))
+    if len(made) == len(masks.decisions.made):
+        return masks
+    return replace(masks, decisions=replace(masks.decisions, made=made))
+
+
+def _with_instances(
+    masks: VideoMasks, frame: int, change: Callable[[tuple[Instance, ...]], tuple[Instance, ...]]
+) -> VideoMasks:
+    frames = list(masks.frames)
+    place = masks.place_of(frame)
+    assert place is not None  # asked of frames with masks only
+    frames[place] = replace(frames[place], instances=change(frames[place].instances))
+    return replace(masks, frames=tuple(frames))
