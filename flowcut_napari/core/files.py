@@ -15,8 +15,15 @@ from filelock import FileLock, Timeout
 from flowcut_napari.core.errors import InputError, OutputError
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, check: Callable[[], object] | None = None) -> None:
     """Write a file so that readers see the old one or the whole new one: temporary file, fsync, rename.
+
+    Parameters
+    ----------
+    path : Path
+    content : str or bytes
+    check : callable, optional
+        Called when all is on disk, right before it takes the place of what is there; what it raises prevents that.
 
     Raises
     ------
@@ -35,9 +42,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(stream.fileno())
         # A temporary file is private to its owner; a result is as readable as any other file.
         os.chmod(temporary, 0o666 & ~_umask())
+        if check is not None:
+            check()
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         if temporary is not None:

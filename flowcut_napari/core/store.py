@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,17 +14,17 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
-from flowcut_napari.core.decisions import Decision, Decisions, HandMask, decisions_from_json, decisions_to_json
+from flowcut_napari.core.decisions import Decision, Decisions, HandMask, decisions_from_json
 from flowcut_napari.core.errors import DamagedFileError, InputError
 from flowcut_napari.core.files import folder_held, write_atomically
 from flowcut_napari.core.json_stream import refuse_constant
 from flowcut_napari.core.masks import LARGEST_SIDE
+from flowcut_napari.core.masks_text import SCHEMA, MasksEncoder
 from flowcut_napari.core.ncut import StopReason
 from flowcut_napari.core.parameters import STRICT, CutParameters, one_line
 from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Origin, Rejected
 from flowcut_napari.core.video import Video, is_inner_path, safe_name
 
-SCHEMA = "flowcut.masks/1"
 SUFFIX = ".masks.json"
 # To be raised when the same parameters give other masks than before: decisions on the old ones are stale then.
 METHOD_VERSION = 1
@@ -198,15 +198,7 @@ def save_masks(masks: VideoMasks, path: str | os.PathLike[str]) -> None:
     OutputError
         If the file cannot be written; the one that was there before is untouched.
     """
-    content = {
-        "schema": SCHEMA,
-        "video": asdict(masks.video),
-        "parameters": masks.parameters.model_dump(),
-        "provenance": masks.provenance,
-        "frames": [_frame_to_json(frame, masks.files.get(frame.index)) for frame in masks.frames],
-        "decisions": decisions_to_json(masks.decisions, masks.basis),
-    }
-    write_atomically(Path(path), json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n")
+    write_atomically(Path(path), MasksEncoder().encode(masks))
 
 
 def update_masks(path: str | os.PathLike[str], change: Callable[[VideoMasks | None], VideoMasks]) -> VideoMasks:
@@ -242,12 +234,29 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
     try:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: not a regular file")
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, parse_constant=refuse_constant)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{str(path)[:80]!r}: cannot be read ({error})") from None
+    return parse_masks(content, path)
+
+
+def parse_masks(data: bytes, path: Path) -> VideoMasks:
+    """Read the masks of a video from what a file held; `path` is for messages.
+
+    Raises
+    ------
+    InputError
+        If they are of a schema that this version does not know, or (`DamagedFileError`) damaged.
+    """
+    try:
+        text = data.decode()
+        content = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
@@ -336,14 +345,3 @@ def _brief(error: Exception | str) -> str:
     """Return a text that fits a line: what was found in a file may be of any length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-def _frame_to_json(frame: FrameMasks, file: str | None) -> dict[str, Any]:
-    return {
-        "index": frame.index,
-        "file": file,
-        "partner": frame.partner,
-        "stop": frame.stop,
-        "instances": [asdict(instance) for instance in frame.instances],
-        "rejected": [asdict(rejected) for rejected in frame.rejected],
-    }
