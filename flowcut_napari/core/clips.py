@@ -228,6 +228,17 @@ class Curation:
         reason = self._why_dropped(places, frames, tracks, kept)
         return ClipOutcome(frames, gap, tuple(tracks if reason == "rejected" else kept), reason, why)
 
+    def about(self, place: int) -> tuple[Any, ...]:
+        """Return all that what becomes of a pair depends on at one of its frames, IoU apart."""
+        index = self.index[place]
+        seen = []
+        for number in self.numbers[place]:
+            key = index, number
+            identity = self.identity[key]
+            verdicts = self.verdicts.get(key), self.tracklet_verdicts.get(identity)
+            seen.append((number, identity, self.found_identity[key], *verdicts))
+        return (index, self.taken_out[place], self.by_hand, *seen)
+
     def _count(self, places: range, outcome: ClipOutcome, figures: Yield) -> None:
         figures.candidates += 1
         why = outcome.why

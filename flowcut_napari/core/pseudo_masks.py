@@ -204,6 +204,28 @@ def refine_cuts(
     )
 
 
+def refine_by_hand(mask: np.ndarray, crf: FrameCrf, pause: Callable[[], None] | None = None) -> np.ndarray:
+    """Refine a mask that a person made, in the size in which cuts are refined.
+
+    Parameters
+    ----------
+    mask : (height, width) bool
+        In the size of the video.
+    crf : FrameCrf
+        Of the picture of its frame, in working size.
+    pause : callable, optional
+        See `FrameCrf.refine`.
+
+    Returns
+    -------
+    (height, width) bool
+        In the size of the video.
+    """
+    height, width = crf.image.shape[:2]
+    grey = Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX)
+    return _to_video_size(crf.refine(np.asarray(grey) > 127, pause), (mask.shape[0], mask.shape[1]))
+
+
 def _refine(
     description: FrameDescription,
     cuts: Sequence[Cut],

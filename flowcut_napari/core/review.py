@@ -79,16 +79,32 @@ class Review:
     ----------
     curation : Curation
         With clips of two frames.
+    before : Review, optional
+        Of the same video before an action: what that did not touch is not looked at again.
     """
 
-    def __init__(self, curation: Curation) -> None:
+    def __init__(self, curation: Curation, before: Review | None = None) -> None:
         self.curation = curation
         self.gaps = curation.parameters.gaps
         self.frames = curation.index
         self._place_of = {frame: place for place, frame in enumerate(self.frames)}
-        self.pairs: dict[tuple[int, int], Pair] = {
-            (gap, place): self._pair(gap, place) for gap in self.gaps for place in range(len(self.frames) - gap)
-        }
+        self._about = [curation.about(place) for place in range(len(self.frames))]
+        same = set()
+        if before is not None and before.curation.parameters == curation.parameters:
+            same = {
+                place
+                for place, (mine, other) in enumerate(zip(self._about, before._about, strict=False))
+                if mine == other
+            }
+        self.pairs: dict[tuple[int, int], Pair] = {}
+        for gap in self.gaps:
+            for place in range(len(self.frames) - gap):
+                known = before.pairs.get((gap, place)) if before and place in same and place + gap in same else None
+                self.pairs[gap, place] = self._pair(gap, place, known, before)
+
+    def place_of(self, frame: int) -> int | None:
+        """Return the place of a frame in the list of frames with masks; None if it is not there."""
+        return self._place_of.get(frame)
 
     def pair(self, frame: int, gap: int) -> Pair | None:
         """Return the pair that begins with a frame; None where there is none."""
@@ -131,8 +147,9 @@ class Review:
     def next_open(self, here: Pair | None, back: bool = False) -> Pair | None:
         """Return the next pair in time with something to decide; those of the same gap first, then of the next."""
         order = sorted(self.pairs.values(), key=lambda pair: (pair.gap, pair.place))
+        # The one that is looked at stays in the ring, decided or not: it says where to go on.
         found = tuple(pair for pair in order if pair.is_open or pair is here)
-        if here is not None and not here.is_open and found == (here,):
+        if not any(pair.is_open for pair in found):
             return None
         return _after(found, here, back)
 
@@ -143,17 +160,22 @@ class Review:
             return before[-1] if before else self.breaks[-1] if self.breaks else None
         return next((item for item in self.breaks if item.last[0] > frame), self.breaks[0] if self.breaks else None)
 
-    def _pair(self, gap: int, place: int) -> Pair:
+    def _pair(self, gap: int, place: int, known: Pair | None, before: Review | None) -> Pair:
         curation = self.curation
+        if known is not None and before is not None:
+            pair = place, place + gap
+            is_same = before.curation.matches[pair] is curation.matches[pair]
+            if is_same and known.verdict == curation.clip_verdicts.get(known.outcome.frames):
+                return known
         outcome = curation.outcome(gap, range(place, place + gap + 1, gap))
         iou = curation.matches[place, place + gap].iou
         if iou.size:
             iou = iou[np.ix_(curation.left[place], curation.left[place + gap])]
             iou = iou[iou > 0]
         margin = float(np.abs(iou - curation.parameters.iou).min()) if iou.size else None
-        known = [track.iou for track in outcome.tracks if track.iou is not None]
+        ious = [track.iou for track in outcome.tracks if track.iou is not None]
         verdict = curation.clip_verdicts.get(outcome.frames)
-        return Pair(place, gap, outcome, verdict, min(known, default=None), margin)
+        return Pair(place, gap, outcome, verdict, min(ious, default=None), margin)
 
 
 def _after(order: Sequence[Pair], here: Pair | None, back: bool) -> Pair | None:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,11 +24,14 @@ from threadpoolctl import threadpool_limits
 from flowcut_napari.core.affinity import Cosines
 from flowcut_napari.core.description import FrameDescription, description_key
 from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.features import resize_picture
+from flowcut_napari.core.masks import decode_rle, encode_rle
 from flowcut_napari.core.ncut import IterativeCut, cut_cosines
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.probe import AffinityRow
-from flowcut_napari.core.pseudo_masks import refine_cuts
+from flowcut_napari.core.pseudo_masks import refine_by_hand, refine_cuts
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, FrameCrf, crf_is_available
+from flowcut_napari.core.video import Video
 from flowcut_napari.live.child import describe_end
 from flowcut_napari.live.describer import (
     Description,
@@ -46,10 +49,12 @@ from flowcut_napari.live.messages import (
     Failed,
     Look,
     Machine,
+    MaskRefined,
     Open,
     Probe,
     Probed,
     Refined,
+    RefineMask,
     Remark,
 )
 from flowcut_napari.live.pipe import ParentPipes
@@ -101,6 +106,8 @@ class Cutter:
         self._cut: IterativeCut | None = None
         self._is_refined = False
         self._probe: Probe | None = None
+        self._by_hand: RefineMask | None = None
+        self._video: Video | None = None
         self._crf_missing_said = False
         self._rest_until = 0.0
 
@@ -136,6 +143,8 @@ class Cutter:
             self._wish(message)
         elif isinstance(message, Probe):
             self._probe = message
+        elif isinstance(message, RefineMask):
+            self._by_hand = message
         elif isinstance(message, Description):
             self._keep(message.parameters, message.frame)
         elif isinstance(message, FlowDrawn):
@@ -159,6 +168,7 @@ class Cutter:
         self._openings += 1
         self._work.clear()
         self._look, self._cut, self._probe, self._wishes = None, None, None, None
+        self._by_hand, self._video = None, message.video
         if self._helper is None or self._machine != message.machine:
             self._start_helper(message.machine)
         self._tell_helper(ShowVideo(self._openings, message.video))
@@ -195,6 +205,8 @@ class Cutter:
     # What is to be done.
 
     def _wait_seconds(self) -> float | None:
+        if self._by_hand is not None:
+            return 0
         if self._probe is not None and self._find(self._probe.frame, self._probe.parameters):
             return 0
         look = self._look
@@ -203,6 +215,9 @@ class Cutter:
         return 0 if self._cut is None else max(0.0, self._rest_until - time.monotonic())
 
     def _next_step(self) -> None:
+        if self._by_hand is not None:
+            question, self._by_hand = self._by_hand, None
+            self._refine_by_hand(question)
         if self._probe is not None and (work := self._find(self._probe.frame, self._probe.parameters)):
             probe, self._probe = self._probe, None
             self._answer_probe(probe, work)
@@ -241,10 +256,29 @@ class Cutter:
 
     def _give_way(self) -> None:
         """End the refinement if anybody asked anything meanwhile."""
-        before = self._look, self._probe
+        before = self._look, self._probe, self._by_hand
         self._take_messages(wait=0)
-        if (self._look, self._probe) != before:
+        if (self._look, self._probe, self._by_hand) != before:
             raise _Superseded
+
+    def _refine_by_hand(self, question: RefineMask) -> None:
+        answer = MaskRefined(question.number, question.frame, None)
+        if not crf_is_available():
+            self._send(
+                Remark(f"pydensecrf is not installed, no mask is refined; to mend it: {CRF_INSTALL_HINT}")
+            )
+        elif self._video is not None:
+            crf = self._crf_of(question.frame, question.parameters, self._video)
+            mask = refine_by_hand(decode_rle(question.segmentation), crf)
+            answer = replace(answer, segmentation=encode_rle(mask) if mask.any() else None)
+        self._send(answer)
+
+    def _crf_of(self, frame: int, parameters: CutParameters, video: Video) -> FrameCrf:
+        work = self._find(frame, parameters)
+        if work is None:
+            return FrameCrf(resize_picture(video[frame], *parameters.frame_size(video.height, video.width)))
+        work.crf = work.crf or FrameCrf(work.description.picture)
+        return work.crf
 
     def _answer_probe(self, probe: Probe, work: _FrameWork) -> None:
         grid, alpha, tau = work.description.grid, probe.parameters.alpha, probe.parameters.tau

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flowcut_napari.core.masks import Rle
 from flowcut_napari.core.ncut import IterativeCut
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.probe import AffinityRow
@@ -62,7 +63,26 @@ class Probe:
     parameters: CutParameters
 
 
+@dataclass(frozen=True)
+class RefineMask:
+    """A mask that a person made, to be refined by the CRF; `parameters` give the working size."""
+
+    number: int
+    frame: int
+    segmentation: Rle
+    parameters: CutParameters
+
+
 # From the cutter.
+
+
+@dataclass(frozen=True)
+class MaskRefined:
+    """The answer to a `RefineMask`; None where there is no CRF, which a `Remark` has said, or nothing was left."""
+
+    number: int
+    frame: int
+    segmentation: Rle | None
 
 
 @dataclass(frozen=True)

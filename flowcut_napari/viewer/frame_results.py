@@ -53,6 +53,7 @@ class FrameResults:
         self.frame = 0
         self.holds = True
         self.saved: VideoMasks | None = None
+        self.saved_path: Path | None = None
         self._saved_frames: dict[int, FrameMasks] = {}
         self._answers: OrderedDict[int, FrameAnswer] = OrderedDict()
         self._flows: OrderedDict[tuple[int, Hashable], np.ndarray] = OrderedDict()
@@ -115,9 +116,9 @@ class FrameResults:
         while len(self._flows) > 1 and sum(kept.nbytes for kept in self._flows.values()) > _FLOW_BYTES:
             self._flows.popitem(last=False)
 
-    def put_saved(self, masks: VideoMasks | None) -> None:
-        """Take up masks of the whole video, such as those of a run."""
-        self.saved = masks
+    def put_saved(self, masks: VideoMasks | None, path: Path | None = None) -> None:
+        """Take up masks of the whole video, such as those of a run, and where they are saved."""
+        self.saved, self.saved_path = masks, path
         self._saved_frames = {frame.index: frame for frame in masks.frames} if masks else {}
 
     def put_saved_frame(self, masks: FrameMasks) -> None:

@@ -35,6 +35,7 @@ FLOW = LayerStyle(visible=False, others={"rgb": True})
 EIGENVECTOR = LayerStyle(opacity=0.85, visible=False, others={"contrast_limits": (-1.0, 1.0)})
 CUT = LayerStyle(opacity=0.55, visible=False)
 MASKS = LayerStyle(opacity=0.55)
+OBJECTS = LayerStyle(opacity=0.5)
 SEEDS = LayerStyle(visible=False)
 AFFINITY = LayerStyle(opacity=0.8, others={"contrast_limits": (0.0, 1.0)})
 TRUTH = LayerStyle(opacity=0.5, visible=False)
@@ -54,12 +55,15 @@ def affinity_colormap() -> Any:
     return Colormap([(*colour, 1) for colour in _AFFINITY], name="flowcut affinity")
 
 
-def label_colormap() -> Any:
-    """Return the colours of instances by id: the same in every layer, picture and plot; 0 is transparent."""
+def label_colormap(most: int = 256) -> Any:
+    """Return the colours of instances by id: the same in every layer, picture and plot; 0 is transparent.
+
+    So are numbers from `most` on.
+    """
     from napari.utils.colormaps import DirectLabelColormap
 
     colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for number in range(1, 256):
+    for number in range(1, most):
         colours[number] = np.array([*(part / 255 for part in COLOURS[(number - 1) % len(COLOURS)]), 1.0])
     return DirectLabelColormap(color_dict=colours)
 

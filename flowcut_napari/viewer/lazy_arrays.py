@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ from flowcut_napari.viewer.frame_results import FrameResults
 
 # More is not read at once.
 _MOST_BYTES = 1_000_000_000
+# Decoded frames that are kept: a frame, its partner, and those that a step or two lead to.
+_KEPT_FRAMES = 12
+_KEPT_BYTES = 100_000_000
 
 
 class TimeSeries(ABC):
@@ -101,13 +105,14 @@ class LazyFrames(TimeSeries):
         super().__init__((len(video), video.height, video.width, 3), np.uint8)
         self.video = video
         self.on_damage: Callable[[str], None] | None = None
-        self._last: tuple[int, np.ndarray] | None = None
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._damaged: set[int] = set()
 
     def frame(self, index: int) -> np.ndarray:
         """Return frame `index`, (H, W, 3) uint8."""
-        if self._last is not None and self._last[0] == index:
-            return self._last[1]
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
         try:
             picture = self.video[index]
         except FlowCutError as error:
@@ -116,7 +121,9 @@ class LazyFrames(TimeSeries):
                 self._damaged.add(index)
                 if self.on_damage is not None:
                     self.on_damage(str(error))
-        self._last = index, picture
+        self._kept[index] = picture
+        while len(self._kept) > max(2, min(_KEPT_FRAMES, _KEPT_BYTES // self._frame_bytes)):
+            self._kept.popitem(last=False)
         return picture
 
 

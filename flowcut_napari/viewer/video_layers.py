@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowcut_napari.core.errors import FlowCutError
@@ -73,11 +74,12 @@ def found_beside(layer: Layer) -> list[VideoEntry]:
         return []
 
 
-def take_file_masks(viewer: ViewerModel, video: Video) -> VideoMasks | None:
-    """Take the layer away in which the reader brought masks of a video, and return them; None if there is none."""
+def take_file_masks(viewer: ViewerModel, video: Video) -> tuple[VideoMasks, Path] | None:
+    """Take the layer away in which the reader brought masks of a video; return them and their file, or None."""
     for layer in list(viewer.layers):
         data = getattr(layer, "data", None)
         if role_of(layer) == "file masks" and isinstance(data, MaskLabels) and data.video.path == video.path:
             viewer.layers.remove(layer)
-            return data.results.saved
+            saved = data.results.saved
+            return (saved, Path(layer.metadata[KEY]["path"])) if saved is not None else None
     return None

@@ -9,10 +9,24 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from flowcut_napari.core.masks import Rle
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.video import Video
 from flowcut_napari.live.child import Child
-from flowcut_napari.live.messages import CutsMade, Devices, Failed, Look, Machine, Open, Probe, Probed, Refined, Remark
+from flowcut_napari.live.messages import (
+    CutsMade,
+    Devices,
+    Failed,
+    Look,
+    Machine,
+    MaskRefined,
+    Open,
+    Probe,
+    Probed,
+    Refined,
+    RefineMask,
+    Remark,
+)
 
 _MODULE = "flowcut_napari.live.cutter"
 # More deaths than this in so many seconds are no accident: then nothing is started again without being asked.
@@ -43,6 +57,7 @@ class LiveLink(QObject):
     troubled = Signal(object)
     remarked = Signal(str)
     work_changed = Signal(str)
+    mask_refined = Signal(object)
     devices_found = Signal(object)
     _arrived = Signal(int, object)
     _ended = Signal(int, str)
@@ -100,6 +115,14 @@ class LiveLink(QObject):
         self._probe = Probe(self._number, frame, patch, parameters)
         self._start().send(self._probe)
 
+    def refine(self, frame: int, segmentation: Rle, parameters: CutParameters) -> int:
+        """Ask for the CRF of a mask that a person made; return the number of the question, 0 if none can be asked."""
+        if self._opened is None or self._is_shut or self._is_dead:
+            return 0
+        self._number += 1
+        self._start().send(RefineMask(self._number, frame, segmentation, parameters))
+        return self._number
+
     def restart(self) -> None:
         """Drop the process, whatever state it is in; the next question starts another."""
         self._deaths.clear()
@@ -144,6 +167,8 @@ class LiveLink(QObject):
             self.devices_found.emit(answer.found)
         elif answer.number < self._first:
             return
+        elif isinstance(answer, MaskRefined):
+            self.mask_refined.emit(answer)
         elif isinstance(answer, Failed):
             if self._look is None or answer.number >= self._look.number:
                 self._set_work("")

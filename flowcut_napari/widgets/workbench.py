@@ -66,6 +66,8 @@ class Workbench(QObject):
         `trouble` is another, or gone.
     remarked (str)
         Something to be said once.
+    saved_changed
+        The masks of the whole video are others, those of a run for instance.
     layers_changed
         Layers came, went, or were deleted by the user.
     closing
@@ -79,6 +81,7 @@ class Workbench(QObject):
     work_changed = Signal(str)
     trouble_changed = Signal()
     remarked = Signal(str)
+    saved_changed = Signal()
     layers_changed = Signal()
     closing = Signal()
 
@@ -198,8 +201,8 @@ class Workbench(QObject):
         self.results.device = self.machine.device
         self.layers = LayerSet(self.viewer, layer, video, self.results)
         if saved is not None:
-            self.results.put_saved(saved)
-            self._set_parameters(saved.parameters)
+            self.results.put_saved(*saved)
+            self._set_parameters(saved[0].parameters)
         self.probed, self._described = None, None
         self.frame = self._current_frame()
         self.results.frame = self.frame
@@ -357,10 +360,11 @@ class Workbench(QObject):
             self.probed = answer
             self.answered.emit("probe")
 
-    def take_saved(self, masks: VideoMasks | None) -> None:
-        """Take up masks of the whole video, and show them where nothing fresher is known."""
-        self.results.put_saved(masks)
+    def take_saved(self, masks: VideoMasks | None, path: Path | None = None) -> None:
+        """Take up masks of the whole video that were saved, and show them where nothing fresher is known."""
+        self.results.put_saved(masks, path)
         self.show_again()
+        self.saved_changed.emit()
 
     def show_again(self) -> None:
         """Draw the masks of this frame anew."""

@@ -201,8 +201,11 @@ def test_whatever_is_done_can_be_saved_read_and_curated(
     path: Path = tmp_path_factory.mktemp("masks") / "clip.masks.json"
     masks = of_letters("AAAA.BBB", "AAAA.BBB", "CCCC....", "AAAA.BBB", "..AA.BBB")
     matcher = Matcher()
+    review = None
     for name, a, b in steps:
         masks = act(masks, name, a, b)
+        review = Review(Curation(masks, PARAMETERS, matcher), review)
+        assert review.pairs == Review(curate(masks)).pairs
         # What is remembered of the IoU is what would be found anew.
         again = Curation(masks, PARAMETERS, matcher).curated()
         assert again == curate_video(masks, PARAMETERS)

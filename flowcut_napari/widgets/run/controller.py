@@ -125,7 +125,7 @@ class RunController(QObject):
     changed = Signal()
     _arrived = Signal(int, object)
     _ended = Signal(int, str)
-    _loaded = Signal(object, object)
+    _loaded = Signal(object, object, object)
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench)
@@ -226,7 +226,7 @@ class RunController(QObject):
         # Frames that were shown as they came belong to no file.
         results, self._results = self._results, None
         if results is not None:
-            results.put_saved(results.saved)
+            results.put_saved(results.saved, results.saved_path)
             self._show(results)
 
     def _show(self, results: FrameResults) -> None:
@@ -245,15 +245,16 @@ class RunController(QObject):
         def load() -> None:
             # Somebody took it away at once, its frames were shown; or the window is gone.
             with contextlib.suppress(FlowCutError, RuntimeError):
-                self._loaded.emit(results, load_masks(answer.path))
+                self._loaded.emit(results, load_masks(answer.path), answer.path)
 
         # A long video's file takes a second to read.
         threading.Thread(target=load, daemon=True).start()
 
-    def _on_loaded(self, results: FrameResults | None, masks: VideoMasks) -> None:
-        if results is not None:
-            results.put_saved(masks)
-            self._show(results)
+    def _on_loaded(self, results: FrameResults | None, masks: VideoMasks, path: Path) -> None:
+        if results is self._bench.results and not self._bench.is_shut:
+            self._bench.take_saved(masks, path)
+        elif results is not None:
+            results.put_saved(masks, path)
 
     def _on_ended(self, generation: int, reason: str) -> None:
         if generation != self._generation or not self.progress.is_going_on:

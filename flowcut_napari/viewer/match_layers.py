@@ -1,0 +1,244 @@
+"""The layers of the match view: a frame and its partner side by side, their objects, and what matches."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowcut_napari.core.video import Video
+from flowcut_napari.viewer import layer_styles as styles
+from flowcut_napari.viewer.lazy_arrays import LazyFrames, TimeSeries
+from flowcut_napari.viewer.pair_view import PairView, draw_pair, drawing_scale, drawing_size
+from flowcut_napari.viewer.video_layers import KEY
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer
+
+# From the bottom up, over all others of ours.
+ROLES = ("partner frame", "partner objects", "objects", "matches")
+_MOST_COLOURS = 16384
+
+
+class ObjectLabels(TimeSeries):
+    """The objects of a video as labels by identity, (T, H, W) uint16, on which a brush can paint.
+
+    What was painted stays here until it is taken (`take_painted`), and becomes part of the masks by that way alone.
+    """
+
+    def __init__(self, view: PairView, video: Video) -> None:
+        super().__init__((len(video), video.height, video.width), np.uint16)
+        self._view = view
+        self._known: tuple[Any, np.ndarray] | None = None
+        self._painted: tuple[int, np.ndarray] | None = None
+
+    def frame(self, index: int) -> np.ndarray:
+        """Return the labels of a frame, with what was painted on it."""
+        if self._painted is not None and self._painted[0] == index:
+            return self._painted[1]
+        about = self._view.about(index)
+        if self._known is None or self._known[0] != about:
+            labels = np.zeros(self.shape[1:], np.uint16)
+            for _, identity, mask in self._view.objects(index):
+                labels[mask] = identity
+            self._known = about, labels
+        return self._known[1]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Paint on one frame: indices (frames, rows, columns) as a brush gives them, or (frame, ...)."""
+        frames, rest = key[0], key[1:]
+        index = int(np.asarray(frames).flat[0])
+        if self._painted is None or self._painted[0] != index:
+            self._painted = index, self.frame(index).copy()
+        self._painted[1][rest] = value
+
+    def take_painted(self) -> tuple[int, np.ndarray] | None:
+        """Return the frame that was painted on and its labels, and forget them."""
+        painted, self._painted, self._known = self._painted, None, None
+        return painted
+
+
+class PartnerFrames(TimeSeries):
+    """For each frame the one that it is matched with, (T, H, W, 3) uint8; dark where there is none."""
+
+    def __init__(self, view: PairView, frames: LazyFrames) -> None:
+        super().__init__(frames.shape, np.uint8)
+        self._view = view
+        self._frames = frames
+        self._nothing = np.broadcast_to(np.uint8(28), frames.shape[1:])
+
+    def frame(self, index: int) -> np.ndarray:
+        """Return the partner of a frame."""
+        partner = self._view.partner(index)
+        return self._nothing if partner is None else self._frames.frame(partner)
+
+
+class PartnerObjects(TimeSeries):
+    """For each frame the objects of its partner, (T, H, W) uint16 by identity."""
+
+    def __init__(self, view: PairView, video: Video) -> None:
+        super().__init__((len(video), video.height, video.width), np.uint16)
+        self._view = view
+        self._objects = ObjectLabels(view, video)
+        self._nothing = np.zeros(self.shape[1:], np.uint16)
+
+    def frame(self, index: int) -> np.ndarray:
+        """Return the labels of the partner of a frame."""
+        partner = self._view.partner(index)
+        return self._nothing if partner is None else self._objects.frame(partner)
+
+
+class MatchDrawings(TimeSeries):
+    """For each frame the drawing of its matches, (T, h, w, 4) uint8; see `draw_pair`."""
+
+    def __init__(self, view: PairView, video: Video, space: int) -> None:
+        self._size = video.height, video.width
+        super().__init__((len(video), *drawing_size(self._size, space)), np.uint8)
+        self._view = view
+        self._space = space
+        self._known: tuple[Any, np.ndarray] | None = None
+
+    def frame(self, index: int) -> np.ndarray:
+        """Return the drawing for a frame."""
+        view = self._view
+        about = index, view.pair(index), view.about(index), view.about(view.partner(index) or index), view.selection
+        if self._known is None or self._known[0] != about:
+            self._known = about, draw_pair(view, index, self._size, self._space)
+        return self._known[1]
+
+
+class MatchLayers:
+    """The layers of the match view of one video in one viewer; there from `show` to `hide`.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    video : Video
+    frames : LazyFrames
+        Of the layer that shows the video: frames that were decoded for one side are there for the other.
+    view : PairView
+        What is to be shown.
+    on_paint : callable
+        Called with the frame and its labels (height, width) uint16 when a stroke has ended.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        video: Video,
+        frames: LazyFrames,
+        view: PairView,
+        on_paint: Callable[[int, np.ndarray], None],
+    ) -> None:
+        self._viewer_of = weakref.ref(viewer)
+        self._video = video
+        self._view = view
+        self._on_paint = on_paint
+        self.space = max(4, round(video.width / 40))
+        self._objects = ObjectLabels(view, video)
+        self._data: dict[str, TimeSeries] = {
+            "partner frame": PartnerFrames(view, frames),
+            "partner objects": PartnerObjects(view, video),
+            "objects": self._objects,
+            "matches": MatchDrawings(view, video, self.space),
+        }
+        self._layers: dict[str, Layer] = {}
+        self._colours = 0
+
+    def __getitem__(self, role: str) -> Layer | None:
+        """Return the layer of a role; None while it is not there, or if it was deleted."""
+        layer = self._layers.get(role)
+        viewer = self._viewer_of()
+        return layer if layer is not None and viewer is not None and layer in viewer.layers else None
+
+    @property
+    def objects(self) -> Labels | None:
+        """The layer that can be painted on."""
+        return self["objects"]
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the view was opened and not closed since."""
+        return bool(self._layers)
+
+    def show(self) -> None:
+        """Add the layers that are not there."""
+        viewer = self._viewer_of()
+        if viewer is None:
+            return
+        for role in ROLES:
+            if self[role] is None:
+                self._layers[role] = self._add(viewer, role)
+        if self.objects is not None:
+            viewer.layers.selection = {self.objects}
+
+    def hide(self) -> None:
+        """Take them away."""
+        viewer = self._viewer_of()
+        for layer in list(self._layers.values()):
+            if viewer is not None and layer in viewer.layers:
+                viewer.layers.remove(layer)
+        self._layers.clear()
+
+    def refresh(self) -> None:
+        """Draw all anew, for the frame that is in sight."""
+        self._give_colours()
+        for role in ROLES:
+            layer = self[role]
+            if layer is not None:
+                layer.refresh(extent=False)
+
+    def side_of(self, x: float) -> tuple[int, float]:
+        """Return the side on which a column of the canvas lies, 0 or 1, and where there, in pixels of the video."""
+        shift = self._video.width + self.space
+        return (1, x - shift) if x >= shift - self.space / 2 else (0, x)
+
+    def _add(self, viewer: ViewerModel, role: str) -> Layer:
+        size = self._video.height, self._video.width
+        options: dict[str, Any] = {
+            "name": role,
+            "axis_labels": styles.AXES,
+            "metadata": {KEY: {"role": role, "video": self._video.name}},
+        }
+        data = self._data[role]
+        if role.startswith("partner"):
+            options["translate"] = (0.0, 0.0, float(size[1] + self.space))
+        if role.endswith("objects"):
+            options |= {"colormap": styles.label_colormap(self._most_colours()), **styles.OBJECTS.options()}
+            layer = viewer.add_labels(data, **options)
+            if role == "objects":
+                layer.events.paint.connect(self._take_painted)
+            else:
+                layer.editable = False
+            return layer
+        if role == "matches":
+            scale = 1 / drawing_scale(size)
+            shift = (scale - 1) / 2
+            options |= {"scale": (1.0, scale, scale), "translate": (0.0, shift, shift)}
+        return viewer.add_image(data, rgb=True, **options)
+
+    def _take_painted(self, event: Any = None) -> None:
+        layer = self.objects
+        painted = self._objects.take_painted()
+        if layer is None or painted is None:
+            return
+        # What was painted is part of our own history: undone by napari's, it would be there twice.
+        layer._reset_history()
+        self._on_paint(*painted)
+
+    def _most_colours(self) -> int:
+        review = self._view.review
+        highest = max((chain.identity for chain in review.curation.chains), default=0) if review else 0
+        return min(_MOST_COLOURS, 256 * (1 + (highest + 64) // 256))
+
+    def _give_colours(self) -> None:
+        """Have a colour for every identity; more than are named would be transparent."""
+        most = self._most_colours()
+        if most > self._colours:
+            self._colours = most
+            for role in ("objects", "partner objects"):
+                if (layer := self[role]) is not None:
+                    layer.colormap = styles.label_colormap(most)
