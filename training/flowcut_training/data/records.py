@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.masks import LARGEST_SIDE
+from flowcut_napari.core.segmentations import are_polygons, stated_size
 from flowcut_napari.core.video import is_inner_path
 
 Kind = Literal["clips", "stills"]
@@ -105,7 +106,7 @@ def read_track(value: Any, kind: Kind, row: int = 0) -> TrackRecord:
     for frame, item in enumerate(segmentations):
         if item is None or (isinstance(item, list) and are_polygons(item)):
             continue
-        stated = _stated_size(item)
+        stated = stated_size(item)
         if stated is None:
             raise InputError(f"{what}: frame {frame}: its mask is neither a run-length code nor polygons")
         if size is not None and stated != size:
@@ -114,31 +115,9 @@ def read_track(value: Any, kind: Kind, row: int = 0) -> TrackRecord:
     return TrackRecord(number, clip, category, crowd == 1, tuple(segmentations), size)
 
 
-def are_polygons(item: list[Any]) -> bool:
-    """Whether a list is one or more polygons of three points or more, as lists of x, y, x, y, ..."""
-    return bool(item) and all(
-        isinstance(polygon, list)
-        and len(polygon) >= 6
-        and len(polygon) % 2 == 0
-        and all(type(number) in (int, float) for number in polygon)
-        for polygon in item
-    )
-
-
 def is_count(number: Any) -> bool:
     """Whether it is a whole number from 1 that fits 63 bits."""
     return type(number) is int and 1 <= number < 1 << 63
-
-
-def _stated_size(item: Any) -> tuple[int, int] | None:
-    """Return the (height, width) of what looks like a run-length code."""
-    if not isinstance(item, dict):
-        return None
-    size, counts = item.get("size"), item.get("counts")
-    is_code = isinstance(counts, list) or (isinstance(counts, str) and counts.isascii())
-    if not is_code or not isinstance(size, list) or len(size) != 2 or not all(map(is_count, size)):
-        return None
-    return (size[0], size[1]) if max(size) <= LARGEST_SIDE else None
 
 
 def _id_of(value: Any, place: str) -> int:

@@ -13,9 +13,9 @@ import numpy as np
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.images import read_rgb
 from flowcut_napari.core.json_stream import read_part
+from flowcut_napari.core.segmentations import decode_segmentation
 from flowcut_training.data.index import ClipIndex
 from flowcut_training.data.records import ClipRecord, Kind, TrackRecord, read_clip, read_track
-from flowcut_training.data.segmentations import decode_segmentation
 
 
 @dataclass(frozen=True)

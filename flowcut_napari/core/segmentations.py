@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from flowcut_napari.core.errors import InputError
-from flowcut_napari.core.masks import check_rle
+from flowcut_napari.core.masks import LARGEST_SIDE, check_rle
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -17,7 +17,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     Parameters
     ----------
     segmentation : dict or list
-        As `records.read_track` lets it pass.
+        A code that has a `stated_size`, or what passes `are_polygons`.
     height, width : int
         Of the frame.
 
@@ -44,6 +44,59 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         return coco.decode(coco.frPyObjects({"size": [height, width], "counts": counts}, height, width))
     check_rle({"size": [height, width], "counts": counts})
     return coco.decode({"size": [height, width], "counts": counts.encode("ascii")})
+
+
+def read_segmentation(item: Any, height: int, width: int) -> np.ndarray | None:
+    """Decode whatever a file has for the mask of an instance in one frame, as files in the wild have it.
+
+    Parameters
+    ----------
+    item : Any
+        A run-length code, packed or not, one polygon, a list of them, or what stands for no mask: None, an empty list.
+    height, width : int
+        Of the frame.
+
+    Returns
+    -------
+    (height, width) uint8 or None
+        0 and 1; None where the instance is not in the frame.
+
+    Raises
+    ------
+    InputError
+        If it is nothing of this, or a mask of another frame.
+    """
+    if item is None or item == []:
+        return None
+    if isinstance(item, list) and not isinstance(item[0], list):
+        item = [item]
+    if (isinstance(item, list) and are_polygons(item)) or stated_size(item) is not None:
+        return decode_segmentation(item, height, width)
+    raise InputError("its mask is neither a run-length code nor polygons")
+
+
+def are_polygons(item: list[Any]) -> bool:
+    """Whether a list is one or more polygons of three points or more, as lists of x, y, x, y, ..."""
+    return bool(item) and all(
+        isinstance(polygon, list)
+        and len(polygon) >= 6
+        and len(polygon) % 2 == 0
+        and all(type(number) in (int, float) for number in polygon)
+        for polygon in item
+    )
+
+
+def stated_size(item: Any) -> tuple[int, int] | None:
+    """Return the (height, width) of what looks like a run-length code, else None."""
+    if not isinstance(item, dict):
+        return None
+    size, counts = item.get("size"), item.get("counts")
+    is_code = isinstance(counts, list) or (isinstance(counts, str) and counts.isascii())
+    if not is_code or not isinstance(size, list) or len(size) != 2:
+        return None
+    if not all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in size):
+        return None
+    return size[0], size[1]
 
 
 def _near(polygons: list[list[float]], height: int, width: int) -> list[list[float]]:
