@@ -170,12 +170,15 @@ def draw_as(
 ) -> VideoMasks:
     """Add a mask of an object: it is linked to the object's masks before and after, if IoU alone does not do that.
 
-    A number that no object has leaves the links to the IoU.
+    With a number that no object has, it becomes part of what it overlaps enough in other frames, else a new object.
     """
     masks, key = draw(masks, frame, mask)
     curation = curate(masks)
     chain = next((chain for chain in curation.chains if chain.identity == identity), None)
-    if chain is None or key in chain.members:
+    if chain is None:
+        is_alone = chain_of(curation, key).members == (key,)
+        return masks.decide(Relabel(key, identity)) if is_alone else masks
+    if key in chain.members:
         return masks
     before = [member for member in chain.members if member[0] < frame]
     after = [member for member in chain.members if member[0] > frame]
@@ -215,6 +218,45 @@ def repaint(
         if identity not in here and mask.any():
             masks = draw_as(masks, frame, mask, identity, curate)
     return masks
+
+
+def keep_numbers(before: Curation, masks: VideoMasks, curate: Callable[[VideoMasks], Curation]) -> VideoMasks:
+    """Name objects where an action would give others than it is about another number than they had.
+
+    Numbers go by the order of first frames, so that one more object may move all that come after it: for who looks
+    at them, each would change its colour.
+
+    Parameters
+    ----------
+    before : Curation
+        Of the masks before the action.
+    masks : VideoMasks
+        After it.
+    curate : callable
+        Matches masks anew.
+    """
+    known = {id(item) for item in before.masks.decisions.made}
+    named = {item.instance for item in masks.decisions.made if isinstance(item, Relabel) and id(item) not in known}
+    number_of = {chain.members[0]: chain.identity for chain in before.chains}
+    taken: set[int] = set()
+    kept: list[tuple[Tracklet, int]] = []
+    begun: list[Tracklet] = []
+    for chain in curate(masks).chains:
+        if named.intersection(chain.members):
+            taken.add(chain.identity)
+        elif chain.members[0] in number_of:
+            kept.append((chain, number_of[chain.members[0]]))
+        else:
+            begun.append(chain)
+    taken.update(number for _, number in kept)
+    for chain in begun:
+        earlier = (before.identity[key] for key in chain.members if key in before.identity)
+        number = next((number for number in (*earlier, chain.identity) if number not in taken), None)
+        if number is None:
+            number = max(*taken, *before.identity.values()) + 1
+        taken.add(number)
+        kept.append((chain, number))
+    return masks.decide(*(Relabel(chain.members[0], number) for chain, number in kept if number != chain.identity))
 
 
 def seen_in(masks: VideoMasks, frame: int) -> list[Instance]:

@@ -126,6 +126,11 @@ class Review:
         return tuple(sorted(found, key=lambda pair: (pair.margin, pair.place, pair.gap)))
 
     @cached_property
+    def count_open(self) -> int:
+        """How many pairs there are with something to decide."""
+        return sum(pair.is_open for pair in self.pairs.values())
+
+    @cached_property
     def breaks(self) -> tuple[Break, ...]:
         """Where objects are lost before the last frame, in the order of frames; rejected objects are not missed."""
         place_of = self._place_of

@@ -191,6 +191,16 @@ class MatchLayers:
             if layer is not None:
                 layer.refresh(extent=False)
 
+    def refresh_drawing(self) -> None:
+        """Draw the matches anew, for another choice of objects."""
+        if (layer := self["matches"]) is not None:
+            layer.refresh(extent=False)
+
+    def paint_with(self, identity: int) -> None:
+        """Let the brush paint this object."""
+        if self.objects is not None:
+            self.objects.selected_label = identity
+
     def side_of(self, x: float) -> tuple[int, float]:
         """Return the side on which a column of the canvas lies, 0 or 1, and where there, in pixels of the video."""
         shift = self._video.width + self.space

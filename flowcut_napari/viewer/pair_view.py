@@ -64,6 +64,12 @@ class PairView:
         """Return the other instances of a frame."""
         return [(key, identity, mask) for key, identity, mask, is_left in self._all(frame) if not is_left]
 
+    def instances(self, frame: int) -> list[Key]:
+        """Return which instances a frame has, rejected ones included."""
+        if self.review is None or (place := self.review.place_of(frame)) is None:
+            return []
+        return [(frame, item.id) for item in self.review.curation.masks.frames[place].instances]
+
     def about(self, frame: int) -> Any:
         """Return what `objects` of a frame depends on; equal where nothing changed."""
         if self.review is None or (place := self.review.place_of(frame)) is None:

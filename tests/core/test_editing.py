@@ -166,7 +166,7 @@ def act(masks: VideoMasks, name: str, a: int, b: int) -> VideoMasks:
         "remove": partial(edit.remove, masks, key),
     }
     try:
-        after = doing[name]()
+        after = edit.keep_numbers(curation, doing[name](), curate)
         curate(after)
     except InputError:
         return masks
@@ -223,6 +223,36 @@ def test_another_action_after_an_undo_forgets_what_was_undone() -> None:
     assert history.next_redo == "reject"
     history.do("accept", edit.judge_instance(history.masks, (1, 1), "accept"))
     assert (history.next_redo, history.count) == (None, 1)
+
+
+def test_numbers_stay_whatever_is_split_and_drawn_around_them() -> None:
+    masks = of_letters("....BBB...", "....BBB...", "CCC.BBB...", "CCC.BBB...")
+    history = History(masks)
+
+    def do(after: VideoMasks) -> None:
+        history.do("", edit.keep_numbers(curate(history.masks), after, curate))
+
+    do(edit.split_from(history.masks, curate, (3, 2)))
+    assert {name: keys[0] for name, keys in members(history.masks).items()} == {1: (0, 2), 2: (2, 3), 3: (3, 2)}
+    do(edit.split_from(history.masks, curate, (1, 2)))
+    after = {name: keys[0] for name, keys in members(history.masks).items()}
+    assert (after[1], after[2], after[3]) == ((0, 2), (2, 3), (3, 2))
+    do(edit.draw_as(history.masks, 0, strip(".........X"), 9, curate))
+    assert {name: keys[0] for name, keys in members(history.masks).items()} == {**after, 9: (0, 3)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=actions())
+def test_an_object_that_begins_where_it_began_keeps_its_number_unless_it_is_given_another(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    masks = of_letters("AAAA.BBB", "AAAA.BBB", "CCCC....", "AAAA.BBB", "..AA.BBB")
+    for name, a, b in steps:
+        before, masks = curate(masks), act(masks, name, a, b)
+        number_of = {chain.members[0]: chain.identity for chain in before.chains}
+        if name not in ("name", "swap"):
+            for chain in curate(masks).chains:
+                assert number_of.get(chain.members[0], chain.identity) == chain.identity
 
 
 # What is to be looked at first.

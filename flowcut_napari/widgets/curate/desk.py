@@ -1,13 +1,33 @@
-"""The masks of the video that is looked at, as a person changes them: one document, its history, and its file."""
+"""The masks of the video that is looked at, as a person changes them: what is chosen, what is done, what is shown."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from flowcut_napari.core import editing
+from flowcut_napari.core.clips import Curation
+from flowcut_napari.core.decisions import Key
+from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.masks import Rle, decode_rle, mask_iou
+from flowcut_napari.core.masks_file import MasksFile, SaveState
 from flowcut_napari.core.parameters import CurationParameters
+from flowcut_napari.core.review import Pair, Review
 from flowcut_napari.core.store import VideoMasks
+from flowcut_napari.core.tracklets import Tracklet
+from flowcut_napari.core.video import Video
+from flowcut_napari.live.messages import MaskRefined
+from flowcut_napari.viewer.lazy_arrays import LazyFrames
+from flowcut_napari.viewer.match_layers import MatchLayers
+from flowcut_napari.viewer.pair_view import PairView
+from flowcut_napari.widgets.curate.document import Document
 from flowcut_napari.widgets.workbench import Workbench
 
 
@@ -18,7 +38,7 @@ def curation_of(bench: Workbench) -> CurationDesk:
 
 
 class CurationDesk(QObject):
-    """Holds the document and does all actions on it.
+    """Holds the document of each video and does all actions on that of the video that is looked at.
 
     Signals
     -------
@@ -26,27 +46,458 @@ class CurationDesk(QObject):
         The masks or the decisions are others, or there are none.
     parameters_changed
         Gaps, threshold or method.
+    selection_changed
+        Other masks are chosen.
+    pair_changed
+        Another pair of frames is looked at.
     saved_changed
         Whether all is on disk.
+    name_wanted
+        Somebody wants to give the chosen object another number.
     """
 
     changed = Signal()
     parameters_changed = Signal()
+    selection_changed = Signal()
+    pair_changed = Signal()
     saved_changed = Signal()
+    name_wanted = Signal()
+    _opened = Signal(int, object, object, object)
+    _state_came = Signal()
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench)
         self._bench = bench
-        self.masks: VideoMasks | None = None
-        self.path: Path | None = None
         self.parameters = CurationParameters()
+        self.view = PairView(gap=self.parameters.gaps[0])
+        self.layers: MatchLayers | None = None
+        self.document: Document | None = None
+        self._documents: weakref.WeakKeyDictionary[Video, Document] = weakref.WeakKeyDictionary()
+        self._openings = 0
+        self._is_shown = False
+        self._hidden: list[Any] = []
+        self._chosen_identity: int | None = None
+        self._refining: tuple[int, Key | None, Rle | None] = 0, None, None
+        self._opened.connect(self._on_opened)
+        # From whatever thread a file is written on.
+        self._state_came.connect(self.saved_changed)
+        bench.video_changed.connect(self._on_video)
+        bench.saved_changed.connect(self._on_saved)
+        bench.frame_changed.connect(self._on_frame)
+        bench.live.mask_refined.connect(self._on_refined)
+        bench.layers_changed.connect(self._on_layers)
+        bench.closing.connect(self.shutdown)
+        self._on_video()
 
-    def set_parameters(self, parameters: CurationParameters) -> None:
-        """Match with other parameters from now on."""
-        if parameters != self.parameters:
-            self.parameters = parameters
-            self.parameters_changed.emit()
+    # The document.
+
+    @property
+    def masks(self) -> VideoMasks | None:
+        """The masks as they are now, with all decisions."""
+        return self.document.masks if self.document else None
+
+    @property
+    def path(self) -> Path | None:
+        """Where they are saved."""
+        return self.document.file.path if self.document else None
+
+    @property
+    def review(self) -> Review | None:
+        """The pairs of the video."""
+        return self.document.review if self.document else None
+
+    @property
+    def save_state(self) -> SaveState:
+        """Whether all is on disk."""
+        return self.document.file.state if self.document else SaveState("saved")
 
     def flush(self) -> bool:
         """Wait until all is on disk; return whether it is."""
-        return True
+        return self.document is None or self.document.file.wait(10)
+
+    def documents(self) -> list[Document]:
+        """Return the documents of all videos of this viewer."""
+        return list(self._documents.values())
+
+    def take_theirs(self) -> None:
+        """Go on from what another program wrote into the file; what was done here is kept in the recovery folder."""
+        document = self.document
+        if document is None:
+            return
+        try:
+            masks = document.file.reload()
+            self._put(self._bench.video, Document(masks, document.file, self.parameters))
+        except FlowCutError as error:
+            self._bench.remarked.emit(str(error))
+
+    def _on_video(self) -> None:
+        self._close_layers()
+        video = self._bench.video
+        known = self._documents.get(video) if video is not None else None
+        if known is not None and video is not None:
+            self._put(video, known)
+            return
+        self._put(video, None)
+        self._open()
+
+    def _on_saved(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        """Open the masks file of the video, which takes a while, if there is one."""
+        path, video = self._bench.results.saved_path, self._bench.video
+        self._openings += 1
+        if path is None or video is None:
+            return
+        opening = self._openings
+
+        def read() -> None:
+            file, masks, problem = None, None, None
+            try:
+                file, masks = MasksFile.open(path, lambda _: self._tell_state())
+            except FlowCutError as error:
+                problem = str(error)
+            with contextlib.suppress(RuntimeError):  # the window is gone
+                self._opened.emit(opening, file, masks, problem)
+
+        threading.Thread(target=read, daemon=True).start()
+
+    def _tell_state(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the window is gone
+            self._state_came.emit()
+
+    def _on_opened(self, opening: int, file: MasksFile | None, masks: VideoMasks | None, problem: str | None) -> None:
+        if opening != self._openings or self._bench.is_shut:
+            if file is not None:
+                file.close()
+            return
+        if file is None or masks is None:
+            self._bench.remarked.emit(problem or "")
+            return
+        try:
+            document = Document(masks, file, self.parameters)
+        except FlowCutError as error:
+            self._bench.remarked.emit(f"{file.path}: {error}")
+            file.close()
+            return
+        video = self._bench.video
+        if video is not None and (before := self._documents.pop(video, None)) is not None:
+            before.file.close()
+        self._put(video, document)
+
+    def _put(self, video: Video | None, document: Document | None) -> None:
+        self.document = document
+        if document is not None and video is not None:
+            self._documents[video] = document
+            # What other tabs and File > Save know of the masks are these from now on.
+            self._bench.results.put_saved(document.masks, document.file.path)
+        self.view.review = self.review
+        self.view.selection = ()
+        self._chosen_identity = None
+        if self._is_shown:
+            self.show()
+        self.saved_changed.emit()
+        self.changed.emit()
+        self.pair_changed.emit()
+        self.selection_changed.emit()
+
+    # The match view.
+
+    def show(self) -> None:
+        """Show frames side by side with what matches; again where layers were deleted."""
+        self._is_shown = True
+        bench = self._bench
+        frames = bench.layers["frames"] if bench.layers is not None else None
+        if self.document is None or bench.video is None or frames is None or not isinstance(frames.data, LazyFrames):
+            return
+        if self.layers is None:
+            self.layers = MatchLayers(bench.viewer, bench.video, frames.data, self.view, self._on_paint)
+        was_shown = self.layers.is_shown
+        self.layers.show()
+        if not was_shown:
+            self._hide_others()
+            bench.viewer.reset_view()
+
+    def hide(self) -> None:
+        """Take the match view away, and show again what it hid."""
+        self._is_shown = False
+        self._close_layers()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the match view is in sight, or will be once there are masks."""
+        return self._is_shown
+
+    def _close_layers(self) -> None:
+        layers, self.layers = self.layers, None
+        if layers is None:
+            return
+        layers.hide()
+        for layer in self._hidden:
+            layer.visible = True
+        self._hidden.clear()
+        if not self._bench.is_shut and self._bench.desk.has_viewer:
+            self._bench.viewer.reset_view()
+
+    def _hide_others(self) -> None:
+        """Hide what would lie over the objects: masks, cuts and pictures of the tabs for making masks."""
+        found = self._bench.layers
+        for role in found.roles() if found is not None else []:
+            layer = found[role] if found is not None else None
+            if role != "frames" and layer is not None and layer.visible:
+                layer.visible = False
+                self._hidden.append(layer)
+
+    def _on_layers(self) -> None:
+        # Layers of a frame that was just described are made later than ours.
+        if self.layers is not None and self.layers.is_shown and not self._bench.is_shut:
+            self._hide_others()
+
+    # Where we are.
+
+    @property
+    def frame(self) -> int:
+        """The frame that is looked at."""
+        return self._bench.frame
+
+    @property
+    def pair(self) -> Pair | None:
+        """The pair that is looked at."""
+        return self.view.pair(self.frame)
+
+    def set_parameters(self, parameters: CurationParameters) -> None:
+        """Match with other parameters from now on."""
+        if parameters == self.parameters:
+            return
+        try:
+            if self.document is not None:
+                self.document.set_parameters(parameters)
+        except FlowCutError as error:
+            self._bench.remarked.emit(str(error))
+            self.parameters_changed.emit()  # controls go back
+            return
+        self.parameters = parameters
+        if self.view.gap not in parameters.gaps:
+            self.view.gap = parameters.gaps[0]
+        self.parameters_changed.emit()
+        self._show_document()
+
+    def set_gap(self, gap: int) -> None:
+        """Look at pairs of this gap."""
+        if gap != self.view.gap and gap in self.parameters.gaps:
+            self.view.gap = gap
+            self._refresh()
+            self.pair_changed.emit()
+            self.selection_changed.emit()
+
+    def go(self, frame: int, gap: int | None = None) -> None:
+        """Look at the pair that begins with a frame."""
+        if gap is not None and gap in self.parameters.gaps:
+            self.view.gap = gap
+        if frame == self.frame:
+            self._refresh()
+            self.pair_changed.emit()
+            return
+        viewer, layers = self._bench.viewer, self._bench.layers
+        layer = layers["frames"] if layers is not None else None
+        # The user may have given the axis another scale, such as seconds.
+        place = layer.data_to_world((frame, 0, 0))[0] if layer is not None else frame
+        viewer.dims.set_point(viewer.dims.ndim - 3, place)
+
+    def _on_frame(self) -> None:
+        self._follow()
+        self.pair_changed.emit()
+        self.selection_changed.emit()
+
+    # What is chosen.
+
+    @property
+    def selection(self) -> tuple[Key, ...]:
+        """The chosen masks, (frame, id): one, or two in the order in which they were chosen."""
+        return self.view.selection
+
+    @property
+    def chosen(self) -> Key | None:
+        """The chosen mask; of two the first."""
+        return self.view.selection[0] if self.view.selection else None
+
+    def select(self, key: Key | None, add: bool = False) -> None:
+        """Choose a mask; with `add` beside the one that is chosen. None chooses nothing."""
+        if key is None:
+            chosen: tuple[Key, ...] = ()
+        elif add and self.chosen is not None and key != self.chosen:
+            chosen = (self.chosen, key)
+        else:
+            chosen = (key,)
+        self._set_selection(chosen)
+        self._chosen_identity = self.identity(self.chosen)
+
+    def select_next(self, back: bool = False, add: bool = False) -> None:
+        """Choose the next object of the pair, in the order of identities, on the left and then on the right.
+
+        With `add`, it is the second one that is chosen.
+        """
+        keys = self.keys_in_sight()
+        at = self.selection[1] if add and len(self.selection) > 1 else self.chosen
+        if add:
+            keys = [key for key in keys if key != self.chosen]
+        if not keys:
+            return
+        place = keys.index(at) + (-1 if back else 1) if at in keys else (-1 if back else 0)
+        self.select(keys[place % len(keys)], add)
+
+    def keys_in_sight(self) -> list[Key]:
+        """Return the masks of both frames, those of the frame that is looked at first, by identity."""
+        frames = [self.frame] + ([partner] if (partner := self.view.partner(self.frame)) is not None else [])
+        shown = [self.view.instances(frame) for frame in frames]
+        return [key for side in shown for key in sorted(side, key=lambda key: self.identity(key) or 0)]
+
+    def identity(self, key: Key | None) -> int | None:
+        """Return the identity of a mask."""
+        return self.review.curation.identity.get(key) if self.review is not None and key is not None else None
+
+    def tracklet(self, key: Key | None) -> Tracklet | None:
+        """Return the tracklet that a mask is part of, rejected members included."""
+        if self.review is None or key is None or key not in self.review.curation.identity:
+            return None
+        return editing.chain_of(self.review.curation, key)
+
+    def _set_selection(self, chosen: tuple[Key, ...]) -> None:
+        if chosen != self.view.selection:
+            self.view.selection = chosen
+            if self.layers is not None:
+                self.layers.refresh_drawing()
+                if (identity := self.identity(self.chosen)) is not None:
+                    self.layers.paint_with(identity)
+            self.selection_changed.emit()
+
+    def _follow(self) -> None:
+        """Choose the mask of the same object in another frame; nothing where it has none."""
+        found = [key for key in self.view.instances(self.frame) if self.identity(key) == self._chosen_identity]
+        self.view.selection = tuple(found[:1]) if self._chosen_identity is not None else ()
+
+    # What is done.
+
+    def act(self, label: str, change: Callable[[VideoMasks, Curation], VideoMasks]) -> bool:
+        """Do one action; return whether it changed anything. What cannot be done is said, and changes nothing."""
+        document = self.document
+        if document is None:
+            self._bench.remarked.emit("there are no masks to curate yet; run on all frames, or open a .masks.json")
+            return False
+        try:
+            done = document.do(label, change(document.masks, document.review.curation))
+        except FlowCutError as error:
+            self._bench.remarked.emit(str(error))
+            self._refresh()  # what was painted is taken away
+            return False
+        if done:
+            self._show_document()
+        else:
+            self._refresh()
+        return done
+
+    def undo(self) -> None:
+        """Take the last action back, and look at where it was done."""
+        if self.document is not None and self.document.history.next_undo is not None:
+            frames = self.document.history.frames_of_last()
+            self._say_step("undone", self.document.undo(), frames)
+
+    def redo(self) -> None:
+        """Do what was undone last again, and look at where that is."""
+        if self.document is not None and self.document.history.next_redo is not None:
+            frames = self.document.history.frames_of_next()
+            self._say_step("done again", self.document.redo(), frames)
+
+    def _say_step(self, what: str, label: str | None, frames: tuple[int, ...]) -> None:
+        self._show_document()
+        if frames and self.frame not in frames and self.view.partner(self.frame) not in frames:
+            self.go(frames[0])
+        self._bench.remarked.emit(f"{what}: {label}")
+
+    def _show_document(self) -> None:
+        document = self.document
+        if document is not None:
+            self._bench.results.put_saved(document.masks, document.file.path)
+        self.view.review = self.review
+        known = self.review.curation.identity if self.review is not None else {}
+        self.view.selection = tuple(key for key in self.view.selection if key in known)
+        self._chosen_identity = self.identity(self.chosen)
+        self._refresh()
+        self.changed.emit()
+        self.pair_changed.emit()
+        self.selection_changed.emit()
+
+    def _refresh(self) -> None:
+        if self.layers is not None:
+            self.layers.refresh()
+
+    def _on_paint(self, frame: int, labels: np.ndarray) -> None:
+        document = self.document
+        if document is None:
+            return
+        painted = {int(number): labels == number for number in np.unique(labels) if number}
+        self.act(
+            f"paint on frame {frame}",
+            lambda masks, _: editing.repaint(masks, frame, painted, document.curate),
+        )
+
+    def draw_new(self) -> None:
+        """Let the brush paint an object that is nowhere yet."""
+        objects = self.layers.objects if self.layers is not None else None
+        if self.review is None or objects is None:
+            return
+        self.select(None)
+        objects.selected_label = max((chain.identity for chain in self.review.curation.chains), default=0) + 1
+        objects.mode = "paint"
+        self._bench.viewer.layers.selection = {objects}
+        self.say(f"paint object {objects.selected_label} on frame {self.frame}; brush size by [ and ]")
+
+    def refine(self) -> None:
+        """Refine the chosen mask by the CRF, in the computing process; it is taken up if it is still the same then."""
+        key, masks = self.chosen, self.masks
+        if key is None or masks is None:
+            return
+        segmentation = editing.instance_of(masks, key).segmentation
+        number = self._bench.live.refine(key[0], segmentation, masks.parameters)
+        self._refining = number, key, segmentation
+        self.say("refining …" if number else "there is no computing process; press Try again")
+
+    def _on_refined(self, answer: MaskRefined) -> None:
+        number, key, before = self._refining
+        masks = self.masks
+        if answer.number != number or masks is None or key is None:
+            return
+        self._refining = 0, None, None
+        known = next((item for item in editing.frame_of(masks, key[0]) if item.id == key[1]), None)
+        if known is None or known.segmentation is not before:
+            return
+        if answer.segmentation is None:
+            self.say("the CRF left nothing of this mask; it stays as it is")
+            return
+        mask = decode_rle(answer.segmentation)
+        for other in editing.seen_in(masks, key[0]):
+            if other.id != key[1]:
+                mask &= ~other.mask
+        if not mask.any():
+            self.say("the CRF moved this mask onto others; it stays as it is")
+        elif self.act(
+            f"refine mask {self.identity(key)} of frame {key[0]}",
+            lambda masks, _: masks.with_mask(key[0], mask, key[1]),
+        ):
+            self.say(f"refined: IoU {mask_iou(known.mask, mask):.2f} with the mask before")
+
+    def say(self, text: str) -> None:
+        """Say something once."""
+        self._bench.remarked.emit(text)
+
+    @property
+    def wanted_identity(self) -> int | None:
+        """The object that was chosen last, whether or not this frame has it."""
+        return self._chosen_identity
+
+    def shutdown(self) -> None:
+        """Wait until all is on disk, and let go of the files. May be called again."""
+        self._openings += 1
+        self.layers = None
+        for document in self._documents.values():
+            document.file.close()

@@ -1,0 +1,104 @@
+"""The masks of one video in a person's hands: what they are now, how they came to be so, and where they are saved."""
+
+from __future__ import annotations
+
+from flowcut_napari.core.clips import Curation
+from flowcut_napari.core.editing import keep_numbers
+from flowcut_napari.core.history import History
+from flowcut_napari.core.masks_file import MasksFile
+from flowcut_napari.core.matching import Matcher
+from flowcut_napari.core.parameters import CurationParameters
+from flowcut_napari.core.review import Review
+from flowcut_napari.core.store import VideoMasks
+
+# At most one action is not on disk when the program is killed: the next one waits so long for a quick disk.
+_WAIT_SECONDS = 0.015
+
+
+class Document:
+    """The masks, their history, their file, and the review of their pairs.
+
+    Parameters
+    ----------
+    masks : VideoMasks
+        As they are in the file.
+    file : MasksFile
+    parameters : CurationParameters
+
+    Raises
+    ------
+    InputError
+        If the decisions in the file contradict each other.
+    """
+
+    def __init__(self, masks: VideoMasks, file: MasksFile, parameters: CurationParameters) -> None:
+        self.file = file
+        self.history = History(masks)
+        self._matcher = Matcher()
+        self._parameters = _of_pairs(parameters)
+        self.review = Review(self.curate(masks))
+
+    @property
+    def masks(self) -> VideoMasks:
+        """The masks as they are now."""
+        return self.history.masks
+
+    def curate(self, masks: VideoMasks) -> Curation:
+        """Match masks of this video with the present parameters."""
+        return Curation(masks, self._parameters, self._matcher)
+
+    def set_parameters(self, parameters: CurationParameters) -> None:
+        """Match with other parameters; the masks stay as they are.
+
+        Raises
+        ------
+        InputError
+            If decisions contradict each other with these; then nothing has changed.
+        """
+        before, self._parameters = self._parameters, _of_pairs(parameters)
+        try:
+            self.review = Review(self.curate(self.masks))
+        except Exception:
+            self._parameters = before
+            raise
+
+    def do(self, label: str, masks: VideoMasks) -> bool:
+        """Take up the masks after an action and begin to save them; return whether it changed anything.
+
+        Raises
+        ------
+        InputError
+            If decisions would contradict each other; then nothing has changed.
+        """
+        if masks is self.masks:
+            return False
+        masks = keep_numbers(self.review.curation, masks, self.curate)
+        curation = self.curate(masks)
+        if not self.history.do(label, masks):
+            return False
+        self._take(curation)
+        return True
+
+    def undo(self) -> str | None:
+        """Take the last action back; return what it was."""
+        label = self.history.undo()
+        if label is not None:
+            self._take(self.curate(self.masks))
+        return label
+
+    def redo(self) -> str | None:
+        """Do what was undone last again; return what it is."""
+        label = self.history.redo()
+        if label is not None:
+            self._take(self.curate(self.masks))
+        return label
+
+    def _take(self, curation: Curation) -> None:
+        self.review = Review(curation, self.review)
+        self.file.wait(_WAIT_SECONDS)
+        self.file.save(self.masks)
+
+
+def _of_pairs(parameters: CurationParameters) -> CurationParameters:
+    """Return the parameters for pairs of frames, which is what is looked at, whatever an export makes of them."""
+    return parameters.model_copy(update={"clip_length": None, "only_accepted": False})
