@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -24,7 +23,7 @@ from flowcut_napari.core.dataset_merge import merge_datasets
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.parameters import CurationParameters, DatasetFormat, FrameFilesMode, one_line
 from flowcut_napari.core.preview import dataset_sheet, save_picture
-from flowcut_napari.core.sources import find_masks
+from flowcut_napari.core.sources import find_masks, parse_split
 from flowcut_napari.core.video import VideoEntry, find_videos_below, refuse_same_names
 
 _WHY = {
@@ -157,27 +156,6 @@ def merge(sources: list[str], out: Path, *, frame_files: str, overwrite: bool, a
     else:
         console.result(f"{out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0
-
-
-def parse_split(text: str) -> dict[str, float]:
-    """Turn ``train=0.9,val=0.1`` into a mapping.
-
-    Raises
-    ------
-    InputError
-        For anything else.
-    """
-    shares: dict[str, float] = {}
-    for part in text.split(","):
-        name, separator, share = (piece.strip() for piece in part.partition("="))
-        known = {other.casefold() for other in shares}
-        if not separator or not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) or name.casefold() in known:
-            raise InputError(f"--split {text[:80]!r}: give NAME=SHARE,..., such as train=0.9,val=0.1")
-        try:
-            shares[name] = float(share)
-        except ValueError:
-            raise InputError(f"--split {text}: {share!r} is no share of the videos, such as 0.9") from None
-    return shares
 
 
 def _found(root: str) -> list[VideoEntry]:

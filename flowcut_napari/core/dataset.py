@@ -10,8 +10,9 @@ import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import flowcut_napari
 from flowcut_napari.core.about import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN, About, compact, is_replaceable
@@ -30,6 +31,8 @@ from flowcut_napari.core.sources import name_of, split_by_video
 from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
 from flowcut_napari.core.video import VideoEntry
 
+# A video, how many of its frames are in their place, and how many there will be.
+OnFrame: TypeAlias = Callable[[str, int, int], None]
 # What to do where no clip is left, by the most common reason.
 _ADVICE = {
     "no_mask": "make masks of more frames, or with other parameters",
@@ -125,7 +128,11 @@ class ExportReport:
 
 
 def export_dataset(
-    files: Sequence[Path], folder: Path, plan: ExportPlan, on_video: Callable[[str], None] | None = None
+    files: Sequence[Path],
+    folder: Path,
+    plan: ExportPlan,
+    on_video: Callable[[str], None] | None = None,
+    on_frame: OnFrame | None = None,
 ) -> ExportReport:
     """Make a dataset of the masks of videos.
 
@@ -140,6 +147,8 @@ def export_dataset(
     plan : ExportPlan
     on_video : callable, optional
         Called with the name of every video when it is done with.
+    on_frame : callable, optional
+        Called with the name of a video, how many frames of it are in their place, and how many there will be.
 
     Raises
     ------
@@ -149,7 +158,7 @@ def export_dataset(
     OutputError
         If it cannot be written; nothing half-written is left.
     """
-    return _export(files, folder, folder, folder, plan, on_video)
+    return _export(files, folder, folder, folder, plan, on_video, on_frame)
 
 
 def _export(
@@ -159,6 +168,7 @@ def _export(
     replaced: Path,
     plan: ExportPlan,
     on_video: Callable[[str], None] | None,
+    on_frame: OnFrame | None,
 ) -> ExportReport:
     """Make a dataset in a folder that is or will be `final`, in or for the folder that is `replaced`."""
     report = ExportReport(final, plan)
@@ -167,7 +177,7 @@ def _export(
         writer = _WRITERS[plan.format](part)
         try:
             for file in sorted(files, key=lambda file: natural_key(name_of(file))):
-                _export_video(file, writer, about, plan, report, replaced)
+                _export_video(file, writer, about, plan, report, replaced, on_frame)
                 if on_video:
                     on_video(name_of(file))
             if not report.videos:
@@ -189,6 +199,7 @@ def export_splits(
     plan: ExportPlan,
     shares: Mapping[str, float],
     on_video: Callable[[str], None] | None = None,
+    on_frame: OnFrame | None = None,
 ) -> dict[str, ExportReport]:
     """Make a dataset for each split, ``FOLDER/SPLIT``, all of them or none; see `export_dataset`, `split_by_video`."""
     by_name = {name_of(file): file for file in files}
@@ -198,27 +209,47 @@ def export_splits(
         for split, names in splits.items():
             try:
                 of_split = [by_name[name] for name in names]
-                reports[split] = _export(of_split, part / split, folder / split, folder, plan, on_video)
+                place = folder / split
+                reports[split] = _export(of_split, part / split, place, folder, plan, on_video, on_frame)
             except InputError as error:
                 raise InputError(f"split {split}: {error}") from None
         (part / ABOUT).write_text(compact({"schema": SPLITS_SCHEMA, "splits": splits}) + "\n", encoding="utf-8")
     return reports
 
 
+def curate_file(file: Path, parameters: CurationParameters) -> CuratedVideo:
+    """Make the clips of a masks file, as an export does.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is called after another video, or holds decisions that contradict each other.
+    """
+    masks = load_masks(file)
+    if masks.video.name != name_of(file):
+        raise InputError(f"{file}: holds the masks of {masks.video.name}; call it {masks.video.name}{SUFFIX}")
+    return curate_video(masks, parameters)
+
+
 def _export_video(
-    file: Path, writer: _Writer, about: _About, plan: ExportPlan, report: ExportReport, replaced: Path
+    file: Path,
+    writer: _Writer,
+    about: _About,
+    plan: ExportPlan,
+    report: ExportReport,
+    replaced: Path,
+    on_frame: OnFrame | None,
 ) -> None:
     name = name_of(file)
     try:
-        masks = load_masks(file)
-        if masks.video.name != name:
-            raise InputError(f"{file}: holds the masks of {masks.video.name}; call it {masks.video.name}{SUFFIX}")
-        curated = curate_video(masks, plan.parameters)
+        curated = curate_file(file, plan.parameters)
+        masks = curated.masks
         spare([file, masks.video.path, *([plan.moved[name].place] if name in plan.moved else [])], replaced)
         if curated.clips:
             frames = find_frames(masks, plan.frame_files, plan.moved)
             spare(frames.sources(), replaced)
-            _place_frames(frames.place, list(writer.frame_places(curated, frames.names)), plan.frame_files)
+            places = list(writer.frame_places(curated, frames.names))
+            _place_frames(frames.place, places, plan.frame_files, partial(on_frame, name) if on_frame else None)
             writer.add(curated, frames.names)
     except InputError as error:
         report.failed.append((name, str(error)))
@@ -238,7 +269,10 @@ def _export_video(
 
 
 def _place_frames(
-    place: Callable[[int, Path, FrameFilesMode], None], places: Sequence[tuple[int, Path]], mode: FrameFilesMode
+    place: Callable[[int, Path, FrameFilesMode], None],
+    places: Sequence[tuple[int, Path]],
+    mode: FrameFilesMode,
+    tell: Callable[[int, int], None] | None,
 ) -> None:
     """Place the frames of a video, or none of them."""
     folders = sorted({target.parent for _, target in places})
@@ -246,8 +280,10 @@ def _place_frames(
         if mode != "none":
             for folder in folders:
                 folder.mkdir(parents=True)
-        for index, target in places:
+        for done, (index, target) in enumerate(places, 1):
             place(index, target, mode)
+            if tell:
+                tell(done, len(places))
     except (InputError, OSError) as error:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)

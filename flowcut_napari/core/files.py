@@ -107,8 +107,8 @@ def made_whole(folder: Path, replaceable: Callable[[Path], bool], overwrite: boo
     """
     folder = Path(os.path.abspath(folder))
     _check_place(folder, replaceable, overwrite)
-    part, old = (folder.parent / f".{folder.name}.{suffix}" for suffix in ("part", "old"))
-    with lock_folder(folder.parent, f".{folder.name}.lock", f"{folder}: another process is writing this folder"):
+    part, old, lock = _beside(folder)
+    with lock_folder(folder.parent, lock.name, f"{folder}: another process is writing this folder"):
         # Once more: another process may have put something there before this one held the lock.
         _check_place(folder, replaceable, overwrite)
         try:
@@ -140,6 +140,28 @@ def _check_place(folder: Path, replaceable: Callable[[Path], bool], overwrite: b
         raise InputError(f"{folder}: is a folder with other files in it; give a new one with -o")
     if not overwrite:
         raise InputError(f"{folder}: is there already; give another -o, or --overwrite to replace it")
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Clear away what a `made_whole` that was killed left beside a folder, and put back what it was replacing.
+
+    Nothing is touched that another process is writing, nor where it cannot be.
+    """
+    folder = Path(os.path.abspath(folder))
+    part, old, lock = _beside(folder)
+    if not any(os.path.lexists(path) for path in (part, old, lock)):
+        return
+    with contextlib.suppress(InputError, OSError), lock_folder(folder.parent, lock.name, "is being written"):
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _beside(folder: Path) -> tuple[Path, Path, Path]:
+    """Return what lies beside a folder while it is made: the new one, the one that it replaces, and the lock."""
+    part, old, lock = (folder.parent / f".{folder.name}.{suffix}" for suffix in ("part", "old", "lock"))
+    return part, old, lock
 
 
 def _put_in_place(part: Path, folder: Path, old: Path) -> None:

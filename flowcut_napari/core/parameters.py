@@ -188,7 +188,12 @@ class CurationParameters(BaseModel):
         (1, 2, 3, 4), title="Gaps", min_length=1, description="frames from one frame of a clip to the next"
     )
     iou: float = Field(
-        0.5, title="Min. IoU", ge=0, lt=1, description="instances match above this IoU of their masks, 0 to 1; strict"
+        0.5,
+        title="Min. IoU",
+        ge=0,
+        lt=1,
+        description="instances match above this IoU of their masks, 0 to 1; strict",
+        json_schema_extra=_slider(0.99, 0.01),
     )
     method: MatchMethod = Field("argmax", title="Matching", description="argmax (Algorithm 1) or hungarian")
     clip_length: Annotated[int, Field(ge=2)] | Literal["all"] | None = Field(
@@ -198,7 +203,10 @@ class CurationParameters(BaseModel):
         "whole video; None is what suits the format, all for davis and else 2",
     )
     only_accepted: bool = Field(
-        False, title="Only accepted", description="leave out what nobody accepted, not only what somebody rejected"
+        False,
+        title="Only accepted",
+        description="leave out what nobody accepted, not only what somebody rejected",
+        json_schema_extra={"word": "drop what nobody accepted"},
     )
 
     @field_validator("gaps")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -84,6 +85,27 @@ def split_by_video(names: Iterable[str], shares: Mapping[str, float]) -> dict[st
         splits[name] = sorted(order[start:end], key=natural_key)
         start = end
     return splits
+
+
+def parse_split(text: str) -> dict[str, float]:
+    """Turn ``train=0.9,val=0.1`` into a mapping.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, separator, share = (piece.strip() for piece in part.partition("="))
+        known = {other.casefold() for other in shares}
+        if not separator or not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) or name.casefold() in known:
+            raise InputError(f"--split {text[:80]!r}: give NAME=SHARE,..., such as train=0.9,val=0.1")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            raise InputError(f"--split {text}: {share!r} is no share of the videos, such as 0.9") from None
+    return shares
 
 
 def name_of(file: Path) -> str:
