@@ -1,1 +1,1 @@
-"""Paging through the clips of a dataset."""
+"""The tab that pages through the clips of a dataset."""
