@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.lazy_arrays import LazyFrames, TimeSeries
-from flowcut_napari.viewer.pair_view import PairView, draw_pair, drawing_scale, drawing_size
+from flowcut_napari.viewer.pair_view import Arrangement, PairView, draw_pair
 from flowcut_napari.viewer.video_layers import KEY
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # From the bottom up, over all others of ours.
 ROLES = ("partner frame", "partner objects", "objects", "matches")
 _MOST_COLOURS = 16384
+# Of the drawing of one frame, pixels.
+_LEAST_HEIGHT, _MOST_HEIGHT = 120, 1200
 
 
 class ObjectLabels(TimeSeries):
@@ -94,11 +97,10 @@ class PartnerObjects(TimeSeries):
 class MatchDrawings(TimeSeries):
     """For each frame the drawing of its matches, (T, h, w, 4) uint8; see `draw_pair`."""
 
-    def __init__(self, view: PairView, video: Video, space: int) -> None:
-        self._size = video.height, video.width
-        super().__init__((len(video), *drawing_size(self._size, space)), np.uint8)
+    def __init__(self, view: PairView, video: Video, arrangement: Arrangement) -> None:
+        super().__init__((len(video), *arrangement.shape), np.uint8)
         self._view = view
-        self._space = space
+        self.arrangement = arrangement
         self._known: tuple[Any, np.ndarray] | None = None
 
     def frame(self, index: int) -> np.ndarray:
@@ -106,7 +108,7 @@ class MatchDrawings(TimeSeries):
         view = self._view
         about = index, view.pair(index), view.about(index), view.about(view.partner(index) or index), view.selection
         if self._known is None or self._known[0] != about:
-            self._known = about, draw_pair(view, index, self._size, self._space)
+            self._known = about, draw_pair(view, index, self.arrangement)
         return self._known[1]
 
 
@@ -121,6 +123,8 @@ class MatchLayers:
         Of the layer that shows the video: frames that were decoded for one side are there for the other.
     view : PairView
         What is to be shown.
+    arrangement : Arrangement
+        How both frames lie on the canvas.
     on_paint : callable
         Called with the frame and its labels (height, width) uint16 when a stroke has ended.
     """
@@ -131,19 +135,20 @@ class MatchLayers:
         video: Video,
         frames: LazyFrames,
         view: PairView,
+        arrangement: Arrangement,
         on_paint: Callable[[int, np.ndarray], None],
     ) -> None:
         self._viewer_of = weakref.ref(viewer)
         self._video = video
         self._view = view
         self._on_paint = on_paint
-        self.space = max(4, round(video.width / 40))
+        self.arrangement = arrangement
         self._objects = ObjectLabels(view, video)
         self._data: dict[str, TimeSeries] = {
             "partner frame": PartnerFrames(view, frames),
             "partner objects": PartnerObjects(view, video),
             "objects": self._objects,
-            "matches": MatchDrawings(view, video, self.space),
+            "matches": MatchDrawings(view, video, arrangement),
         }
         self._layers: dict[str, Layer] = {}
         self._colours = 0
@@ -201,13 +206,23 @@ class MatchLayers:
         if self.objects is not None:
             self.objects.selected_label = identity
 
-    def side_of(self, x: float) -> tuple[int, float]:
-        """Return the side on which a column of the canvas lies, 0 or 1, and where there, in pixels of the video."""
-        shift = self._video.width + self.space
-        return (1, x - shift) if x >= shift - self.space / 2 else (0, x)
+    def draw_for(self, zoom: float) -> None:
+        """Draw as finely as the canvas shows it: `zoom` pixels of the screen for one of the video."""
+        wanted = min(max(zoom, _LEAST_HEIGHT / self._video.height), _MOST_HEIGHT / self._video.height)
+        layer = self["matches"]
+        if layer is None or 0.93 < wanted / self.arrangement.scale < 1.07:
+            return
+        self.arrangement = replace(self.arrangement, scale=wanted)
+        data = self._data["matches"] = MatchDrawings(self._view, self._video, self.arrangement)
+        layer.data = data
+        layer.scale, layer.translate = self._place_of_drawing()
+
+    def _place_of_drawing(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        scale = 1 / self.arrangement.scale
+        shift = (scale - 1) / 2
+        return (1.0, scale, scale), (0.0, shift, shift)
 
     def _add(self, viewer: ViewerModel, role: str) -> Layer:
-        size = self._video.height, self._video.width
         options: dict[str, Any] = {
             "name": role,
             "axis_labels": styles.AXES,
@@ -215,7 +230,8 @@ class MatchLayers:
         }
         data = self._data[role]
         if role.startswith("partner"):
-            options["translate"] = (0.0, 0.0, float(size[1] + self.space))
+            down, right = self.arrangement.offset
+            options["translate"] = (0.0, float(down), float(right))
         if role.endswith("objects"):
             options |= {"colormap": styles.label_colormap(self._most_colours()), **styles.OBJECTS.options()}
             layer = viewer.add_labels(data, **options)
@@ -225,9 +241,8 @@ class MatchLayers:
                 layer.editable = False
             return layer
         if role == "matches":
-            scale = 1 / drawing_scale(size)
-            shift = (scale - 1) / 2
-            options |= {"scale": (1.0, scale, scale), "translate": (0.0, shift, shift)}
+            options["scale"], options["translate"] = self._place_of_drawing()
+            options["interpolation2d"] = "linear"
         return viewer.add_image(data, rgb=True, **options)
 
     def _take_painted(self, event: Any = None) -> None:

@@ -15,9 +15,8 @@ from flowcut_napari.core.preview import COLOURS
 from flowcut_napari.core.review import Pair, Review
 from flowcut_napari.core.store import VideoMasks
 
-# The drawing is this high, whatever the video: letters are to be read, and no more is to be drawn than is seen.
-_HEIGHT = 600
-_TEXT = 19
+# On the screen, pixels.
+_TEXT = 13
 _VERDICT_COLOURS = {"accept": (70, 200, 120), "reject": (235, 90, 80), None: (232, 234, 237)}
 _REASONS = {
     "alone": "no mask in the other frame",
@@ -32,6 +31,15 @@ _CLIP_REASONS = {
     "rejected": "rejected",
     "not_accepted": "not accepted",
 }
+
+
+@dataclass(frozen=True)
+class _Text:
+    """Words, their middle (x, y) in the drawing, and their colour."""
+
+    words: str
+    at: tuple[float, float]
+    ink: tuple[int, int, int]
 
 
 @dataclass
@@ -89,72 +97,120 @@ class PairView:
         ]
 
 
-def draw_pair(view: PairView, frame: int, size: tuple[int, int], space: int) -> np.ndarray:
-    """Draw the matches of a pair over both frames, that of the partner on the right.
+@dataclass(frozen=True)
+class Arrangement:
+    """How two frames lie on the canvas, and how finely they are drawn on.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Height and width of the video.
+    stacked : bool
+        Whether the partner is below the frame; else it is to its right.
+    scale : float
+        Pixels of the drawing for a pixel of the video.
+    """
+
+    size: tuple[int, int]
+    stacked: bool = False
+    scale: float = 1.0
+
+    @property
+    def space(self) -> int:
+        """What is left between both frames, pixels of the video."""
+        return max(4, round(min(self.size) / 30))
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Where the partner's corner lies, (y, x) in pixels of the video."""
+        height, width = self.size
+        return (height + self.space, 0) if self.stacked else (0, width + self.space)
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """Height and width of both frames, pixels of the video."""
+        return self.size[0] + self.offset[0], self.size[1] + self.offset[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the drawing."""
+        return round(self.whole[0] * self.scale), round(self.whole[1] * self.scale), 4
+
+    def part(self, picture: np.ndarray, side: int) -> np.ndarray:
+        """Return the part of a drawing over one of both frames."""
+        top, left = (round(side * step * self.scale) for step in self.offset)
+        height, width = (round(length * self.scale) for length in self.size)
+        return picture[top : top + height, left : left + width]
+
+    def side_of(self, y: float, x: float) -> tuple[int, float, float]:
+        """Return on which frame a point of the canvas lies, 0 or 1, and where there; in pixels of the video."""
+        down, right = self.offset
+        if (y >= down - self.space / 2) if self.stacked else (x >= right - self.space / 2):
+            return 1, y - down, x - right
+        return 0, y, x
+
+
+def arrangement_for(size: tuple[int, int], canvas: tuple[int, int]) -> Arrangement:
+    """Return the arrangement that shows both frames well on a canvas of so many rows and columns.
+
+    They lie side by side, unless they would be much smaller so.
+    """
+    beside, below = (Arrangement(size, stacked) for stacked in (False, True))
+    fits = [min(canvas[0] / item.whole[0], canvas[1] / item.whole[1]) for item in (beside, below)]
+    return below if fits[1] > 1.25 * fits[0] else beside
+
+
+def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarray:
+    """Draw the matches of a pair over both frames.
 
     Parameters
     ----------
     view : PairView
     frame : int
         The first frame.
-    size : (int, int)
-        Height and width of the video.
-    space : int
-        Between both frames, pixels of the video.
+    arrangement : Arrangement
 
     Returns
     -------
     (h, w, 4) uint8
-        Transparent but for lines, letters and hatching; h / w as (height) / (2 * width + space).
+        Of the arrangement's shape; transparent but for lines, letters and hatching.
     """
-    scale = drawing_scale(size)
-    picture = np.zeros(drawing_size(size, space), np.uint8)
+    picture = np.zeros(arrangement.shape, np.uint8)
     pair = view.pair(frame)
     if view.review is None or view.review.place_of(frame) is None:
         return picture
-    shift = (size[1] + space) * scale
-    texts: list[tuple[str, tuple[float, float], tuple[int, int, int], float]] = []
+    texts: list[_Text] = []
     centres: dict[Key, tuple[float, float]] = {}
     frames = pair.frames if pair else (frame,)
-    matched: dict[Key, float | None] = {}
+    matched = set()
     if pair:
-        for track in pair.outcome.tracks:
-            for key in zip(pair.frames, track.instances, strict=True):
-                matched[key] = track.iou  # type: ignore[index]  # clips of two frames have both
+        matched = {key for track in pair.outcome.tracks for key in zip(pair.frames, track.instances, strict=True)}
     for side, index in enumerate(frames):
-        part = picture[:, round(side * shift) :][:, : round(size[1] * scale)]
-        kept = view.objects(index)
-        for key, identity, mask in kept + view.rejected(index):
+        part = arrangement.part(picture, side)
+        down, right = (side * step * arrangement.scale for step in arrangement.offset)
+        for key, identity, mask in view.objects(index) + view.rejected(index):
             small = cv2.resize(mask.view(np.uint8), part.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             x, y = _centre(small)
-            centres[key] = x + side * shift, y
-            is_out = key not in matched and pair is not None
+            centres[key] = x + right, y + down
+            is_out = pair is not None and key not in matched
             if is_out:
                 _hatch(part, small)
                 reason = _why(pair, key)
-                texts.append((f"{identity}: {_REASONS.get(reason, reason)}", centres[key], (225, 225, 225), 0.85))
+                texts.append(_Text(f"{identity}: {_REASONS.get(reason, reason)}", centres[key], (225, 225, 225)))
             else:
-                texts.append((str(identity), centres[key], _colour(identity), 1.0))
+                texts.append(_Text(str(identity), centres[key], _colour(identity)))
             _outline(part, small, (255, 255, 255) if key in view.selection else None, is_out)
-    if pair:
-        for track in pair.outcome.tracks:
-            first, second = (
-                centres[pair.frames[side], number] for side, number in enumerate(track.instances) if number is not None
-            )
-            _line(picture, first, second, _colour(track.identity))
-            word = "by hand" if track.iou is None else f"IoU {track.iou:.2f}"
-            texts.append((word, ((first[0] + second[0]) / 2, (first[1] + second[1]) / 2), (255, 255, 255), 1.0))
-    return _write(picture, texts, _headline(view, frame, pair), _VERDICT_COLOURS[pair.verdict if pair else None])
-
-
-def drawing_scale(size: tuple[int, int]) -> float:
-    """Return how many pixels of the drawing a pixel of the video is."""
-    return _HEIGHT / size[0]
-
-
-def drawing_size(size: tuple[int, int], space: int) -> tuple[int, int, int]:
-    """Return height, width and channels of the drawing of a pair of frames of this size."""
-    return _HEIGHT, round((2 * size[1] + space) * drawing_scale(size)), 4
+    for track in pair.outcome.tracks if pair else ():
+        keys = [(index, number) for index, number in zip(frames, track.instances, strict=True) if number is not None]
+        first, second = (centres[key] for key in keys)
+        _line(picture, first, second, _colour(track.identity))
+        word = "by hand" if track.iou is None else f"IoU {track.iou:.2f}"
+        texts.append(_Text(word, ((first[0] + second[0]) / 2, (first[1] + second[1]) / 2), (255, 255, 255)))
+    # The headline first: it has its place, and all else gives way.
+    headline = _Text(
+        _headline(view, frame, pair), (picture.shape[1] / 2, 0), _VERDICT_COLOURS[pair.verdict if pair else None]
+    )
+    return _write(picture, [headline, *texts])
 
 
 def _headline(view: PairView, frame: int, pair: Pair | None) -> str:
@@ -164,7 +220,7 @@ def _headline(view: PairView, frame: int, pair: Pair | None) -> str:
     state = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "", "undecided")
     reason = pair.outcome.reason
     said = _CLIP_REASONS[reason] if reason and pair.verdict is None else state
-    return f"{first} → {second}   gap {pair.gap}   {said}"
+    return f"{first} to {second}   gap {pair.gap}   {said}"
 
 
 def _why(pair: Pair | None, key: Key) -> str:
@@ -197,7 +253,7 @@ def _hatch(part: np.ndarray, mask: np.ndarray) -> None:
 @cache
 def _stripes(height: int, width: int) -> np.ndarray:
     rows, columns = np.ogrid[:height, :width]
-    return (rows + columns) % 14 < 4
+    return (rows + columns) % 9 < 3
 
 
 def _outline(part: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] | None, is_out: bool) -> None:
@@ -206,8 +262,8 @@ def _outline(part: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] | 
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     drawn = np.ascontiguousarray(part)
     if colour is not None:
-        cv2.drawContours(drawn, contours, -1, (0, 0, 0, 255), 7, cv2.LINE_AA)
-    cv2.drawContours(drawn, contours, -1, (*(colour or (200, 200, 200)), 255), 3 if colour else 1, cv2.LINE_AA)
+        cv2.drawContours(drawn, contours, -1, (0, 0, 0, 255), 5, cv2.LINE_AA)
+    cv2.drawContours(drawn, contours, -1, (*(colour or (200, 200, 200)), 255), 2 if colour else 1, cv2.LINE_AA)
     part[:] = drawn
 
 
@@ -215,11 +271,11 @@ def _line(
     picture: np.ndarray, first: tuple[float, float], second: tuple[float, float], colour: tuple[int, int, int]
 ) -> None:
     ends = [(round(x), round(y)) for x, y in (first, second)]
-    cv2.line(picture, ends[0], ends[1], (12, 13, 16, 230), 6, cv2.LINE_AA)
-    cv2.line(picture, ends[0], ends[1], (*colour, 255), 3, cv2.LINE_AA)
+    cv2.line(picture, ends[0], ends[1], (12, 13, 16, 230), 4, cv2.LINE_AA)
+    cv2.line(picture, ends[0], ends[1], (*colour, 255), 2, cv2.LINE_AA)
     for end in ends:
-        cv2.circle(picture, end, 6, (12, 13, 16, 230), -1, cv2.LINE_AA)
-        cv2.circle(picture, end, 4, (*colour, 255), -1, cv2.LINE_AA)
+        cv2.circle(picture, end, 5, (12, 13, 16, 230), -1, cv2.LINE_AA)
+        cv2.circle(picture, end, 3, (*colour, 255), -1, cv2.LINE_AA)
 
 
 @cache
@@ -227,34 +283,24 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _write(
-    picture: np.ndarray,
-    texts: list[tuple[str, tuple[float, float], tuple[int, int, int], float]],
-    headline: str,
-    colour: tuple[int, int, int],
-) -> np.ndarray:
+def _write(picture: np.ndarray, texts: list[_Text]) -> np.ndarray:
     """Write words on dark plates, none over another."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
+    font = _font(_TEXT)
     taken: list[tuple[float, float, float, float]] = []
     height, width = picture.shape[:2]
-
-    def put(word: str, x: float, y: float, ink: tuple[int, int, int], size: int) -> None:
-        font = _font(size)
-        left, top, right, bottom = font.getbbox(word)
-        w, h = right - left + 14, bottom - top + 10
-        x = min(max(x - w / 2, 4), width - w - 4)
-        y = min(max(y - h / 2, 4), height - h - 4)
+    for text in texts:
+        left, top, right, bottom = font.getbbox(text.words)
+        w, h = right - left + 8, bottom - top + 7
+        x = min(max(text.at[0] - w / 2, 2), max(2, width - w - 2))
+        y = min(max(text.at[1] - h / 2, 2), max(2, height - h - 2))
         for _ in range(12):
             over = next((box for box in taken if x < box[2] and x + w > box[0] and y < box[3] and y + h > box[1]), None)
-            if over is None or over[3] + h + 6 > height:
+            if over is None or over[3] + h + 3 > height:
                 break
-            y = over[3] + 3
+            y = over[3] + 2
         taken.append((x, y, x + w, y + h))
-        draw.rounded_rectangle((x, y, x + w, y + h), 6, fill=(12, 13, 16, 215))
-        draw.text((x + 7 - left, y + 5 - top), word, font=font, fill=(*ink, 255))
-
-    put(headline, width / 2, 20, colour, _TEXT)
-    for word, (x, y), ink, share in texts:
-        put(word, x, y, ink, round(_TEXT * share))
+        draw.rounded_rectangle((x, y, x + w, y + h), 4, fill=(12, 13, 16, 205))
+        draw.text((x + 4 - left, y + 3.5 - top), text.words, font=font, fill=(*text.ink, 255))
     return np.asarray(image)

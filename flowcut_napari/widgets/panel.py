@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QMainWindow,
     QPushButton,
-    QScrollArea,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -24,6 +23,8 @@ from flowcut_napari.core.errors import printable
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.preferences import PLUGIN
 from flowcut_napari.widgets.browse.widget import BrowseTab
+from flowcut_napari.widgets.curate.page import CuratePage
+from flowcut_napari.widgets.curate.shortcuts import Keys
 from flowcut_napari.widgets.endings import quietly
 from flowcut_napari.widgets.export.widget import ExportTab
 from flowcut_napari.widgets.fetch import Fetcher
@@ -32,6 +33,7 @@ from flowcut_napari.widgets.pages import Pages
 from flowcut_napari.widgets.probe.mouse import ProbeMouse
 from flowcut_napari.widgets.probe.widget import ProbeTab
 from flowcut_napari.widgets.run.widget import RunTab
+from flowcut_napari.widgets.scrolled import scrolled
 from flowcut_napari.widgets.story.widget import StoryTab
 from flowcut_napari.widgets.tune.widget import TuneTab
 from flowcut_napari.widgets.video_bar import VideoBar
@@ -40,6 +42,13 @@ from flowcut_napari.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
     import napari.viewer
+
+
+_PAGE_KEYS = (
+    ("Pages", "F1", "this table"),
+    ("Pages", "F2, F3, F4", "Masks, Curate, Dataset"),
+    ("Pages", "F5", "make the masks of all frames, as the Run tab says"),
+)
 
 
 class FlowCutPanel(QWidget):
@@ -68,7 +77,13 @@ class FlowCutPanel(QWidget):
             "tabs", ((self.tune, "Tune"), (self.story, "Story"), (self.probe, "Probe"), (self.run, "Run"))
         )
         self.dataset_tabs = _tabs("dataset tabs", ((self.export, "Export"), (self.browse, "Browse")))
-        self.pages = Pages((("Masks", self.tabs), ("Dataset", self.dataset_tabs)))
+        self.curate = CuratePage(bench, _PAGE_KEYS)
+        self.pages = Pages((("Masks", self.tabs), ("Curate", self.curate), ("Dataset", self.dataset_tabs)))
+        self.pages.changed.connect(self._on_page)
+        self._keys = Keys(bench.viewer, self._page_acts())
+        self._keys.cover(self)
+        self._keys.cover(self.curate.timeline)
+        self._keys.set_on(True)
         self.notice = Notice()
         self.remark = QLabel()
         self.remark.setObjectName("remark")
@@ -100,7 +115,7 @@ class FlowCutPanel(QWidget):
         bench.video_changed.connect(self._show_status)
         bench.remarked.connect(self.show_remark)
         # Only what is not a method of this object: it is gone by then.
-        self.destroyed.connect(_Detach(bench, self._probe_mouse, self._fetcher))
+        self.destroyed.connect(_Detach(bench, self._probe_mouse, self._fetcher, self._keys, self.curate.ending()))
         bench.attach_panel()
         self._show_trouble()
         self._show_status()
@@ -120,6 +135,28 @@ class FlowCutPanel(QWidget):
         super().changeEvent(event)
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.deleteLater()
+
+    def _page_acts(self) -> dict[str, Any]:
+        return {
+            "F1": self.show_keys,
+            "F2": partial(self.pages.show_page, self.tabs),
+            "F3": partial(self.pages.show_page, self.curate),
+            "F4": partial(self.pages.show_page, self.dataset_tabs),
+            "F5": self.run.run,
+        }
+
+    def show_keys(self) -> None:
+        """Show what keys there are."""
+        self.pages.show_page(self.curate)
+        self.curate.tabs.setCurrentIndex(1)
+
+    def _on_page(self) -> None:
+        # Its layers are those that masks are made of.
+        self.view_bar.setVisible(self.pages.current is self.tabs)
+        if self.pages.current is self.curate:
+            self.curate.enter()
+        else:
+            self.curate.leave()
 
     def _footer(self) -> QHBoxLayout:
         bench = self.bench
@@ -196,12 +233,17 @@ class FlowCutPanel(QWidget):
 class _Detach:
     """What is left to do when a panel is destroyed; holds nothing of the panel itself."""
 
-    def __init__(self, bench: Any, probe_mouse: ProbeMouse, fetcher: Fetcher) -> None:
+    def __init__(
+        self, bench: Any, probe_mouse: ProbeMouse, fetcher: Fetcher, keys: Keys, end_curating: Callable[[], None]
+    ) -> None:
         self._bench, self._probe_mouse, self._fetcher = bench, probe_mouse, fetcher
+        self._keys, self._end_curating = keys, end_curating
 
     def __call__(self, *_: object) -> None:
         quietly(lambda: self._probe_mouse.set_on(False))
         quietly(self._fetcher.cancel)
+        quietly(lambda: self._keys.set_on(False))
+        self._end_curating()
         quietly(self._bench.detach_panel)
 
 
@@ -209,17 +251,8 @@ def _tabs(name: str, tabs: Sequence[tuple[QWidget, str]]) -> QTabWidget:
     found = QTabWidget()
     found.setObjectName(name)
     for tab, word in tabs:
-        found.addTab(_scrolled(tab), word)
+        found.addTab(scrolled(tab), word)
     return found
-
-
-def _scrolled(tab: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidget(tab)
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    return area
 
 
 def status_text(work: str, milliseconds: dict[str, float], has_video: bool) -> str:

@@ -105,6 +105,7 @@ class Workbench(QObject):
         self.probed: Probed | None = None
         self.milliseconds: dict[str, float] = {}
         self.is_live = True
+        self.is_curating = False
         self.is_shut = False
         self._described: Described | None = None
         self._panels = 0
@@ -262,9 +263,16 @@ class Workbench(QObject):
         else:
             self.live.stop()
 
+    def set_curating(self, on: bool) -> None:
+        """Whether saved masks are looked at, for which nothing is to be computed."""
+        if on != self.is_curating:
+            self.is_curating = on
+            if not on:
+                self.look()
+
     def look(self) -> None:
         """Ask for all about the frame that is looked at, and the frames around it."""
-        if self.video is None or not self.is_live or self.is_shut or not self._panels:
+        if self.video is None or not self.is_live or self.is_shut or not self._panels or self.is_curating:
             return
         frame, parameters = self.frame, self.parameters
         has_flow = not parameters.uses_flow or self.results.flow_picture(frame) is not None

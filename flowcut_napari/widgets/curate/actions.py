@@ -1,4 +1,4 @@
-"""All that can be done with the keyboard and the buttons of the Curate page: one registry for keys, buttons and help."""
+"""All that keys and buttons of the Curate page can do: one registry for keys, buttons and help."""
 
 from __future__ import annotations
 

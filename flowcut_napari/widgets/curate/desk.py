@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from flowcut_napari.core import editing
 from flowcut_napari.core.clips import Curation
@@ -26,7 +26,7 @@ from flowcut_napari.core.video import Video
 from flowcut_napari.live.messages import MaskRefined
 from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.match_layers import MatchLayers
-from flowcut_napari.viewer.pair_view import PairView
+from flowcut_napari.viewer.pair_view import PairView, arrangement_for
 from flowcut_napari.widgets.curate.document import Document
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -78,6 +78,10 @@ class CurationDesk(QObject):
         self._hidden: list[Any] = []
         self._chosen_identity: int | None = None
         self._refining: tuple[int, Key | None, Rle | None] = 0, None, None
+        self._zoom_timer = QTimer(self)
+        self._zoom_timer.setSingleShot(True)
+        self._zoom_timer.setInterval(120)  # a wheel that turns zooms many times
+        self._zoom_timer.timeout.connect(self._draw_finely)
         self._opened.connect(self._on_opened)
         # From whatever thread a file is written on.
         self._state_came.connect(self.saved_changed)
@@ -211,12 +215,16 @@ class CurationDesk(QObject):
         if self.document is None or bench.video is None or frames is None or not isinstance(frames.data, LazyFrames):
             return
         if self.layers is None:
-            self.layers = MatchLayers(bench.viewer, bench.video, frames.data, self.view, self._on_paint)
+            size = bench.video.height, bench.video.width
+            arrangement = arrangement_for(size, canvas_size(bench.viewer))
+            self.layers = MatchLayers(bench.viewer, bench.video, frames.data, self.view, arrangement, self._on_paint)
         was_shown = self.layers.is_shown
         self.layers.show()
         if not was_shown:
             self._hide_others()
             bench.viewer.reset_view()
+            self._draw_finely()
+            bench.viewer.camera.events.zoom.connect(self._zoom_timer_start)
 
     def hide(self) -> None:
         """Take the match view away, and show again what it hid."""
@@ -232,12 +240,23 @@ class CurationDesk(QObject):
         layers, self.layers = self.layers, None
         if layers is None:
             return
+        self._zoom_timer.stop()
+        if self._bench.desk.has_viewer:
+            self._bench.viewer.camera.events.zoom.disconnect(self._zoom_timer_start)
         layers.hide()
         for layer in self._hidden:
             layer.visible = True
         self._hidden.clear()
         if not self._bench.is_shut and self._bench.desk.has_viewer:
             self._bench.viewer.reset_view()
+
+    def _zoom_timer_start(self, event: Any = None) -> None:
+        self._zoom_timer.start()
+
+    def _draw_finely(self) -> None:
+        """Draw matches in the resolution of the canvas, so that letters are as large as any."""
+        if self.layers is not None and self._bench.desk.has_viewer:
+            self.layers.draw_for(float(self._bench.viewer.camera.zoom))
 
     def _hide_others(self) -> None:
         """Hide what would lie over the objects: masks, cuts and pictures of the tabs for making masks."""
@@ -351,6 +370,19 @@ class CurationDesk(QObject):
         frames = [self.frame] + ([partner] if (partner := self.view.partner(self.frame)) is not None else [])
         shown = [self.view.instances(frame) for frame in frames]
         return [key for side in shown for key in sorted(side, key=lambda key: self.identity(key) or 0)]
+
+    def key_at(self, y: float, x: float) -> Key | None:
+        """Return the mask at a point of the match view, in pixels of the video from the left frame's corner."""
+        video = self._bench.video
+        if self.layers is None or video is None:
+            return None
+        side, y, x = self.layers.arrangement.side_of(y, x)
+        frame = self.view.partner(self.frame) if side else self.frame
+        row, column = round(y), round(x)
+        if frame is None or not (0 <= row < video.height and 0 <= column < video.width):
+            return None
+        masks = (*self.view.objects(frame), *self.view.rejected(frame))
+        return next((key for key, _, mask in masks if mask[row, column]), None)
 
     def identity(self, key: Key | None) -> int | None:
         """Return the identity of a mask."""
@@ -501,3 +533,10 @@ class CurationDesk(QObject):
         self.layers = None
         for document in self._documents.values():
             document.file.close()
+
+
+def canvas_size(viewer: Any) -> tuple[int, int]:
+    """Return the rows and columns of a viewer's canvas on the screen; as wide as high where there is none."""
+    canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
+    size = getattr(canvas, "size", None)
+    return (int(size[0]), int(size[1])) if size is not None else (600, 600)

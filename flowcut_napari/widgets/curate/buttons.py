@@ -1,0 +1,69 @@
+"""Buttons for the actions of the registry; each says what it would do right now."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
+
+from flowcut_napari.widgets.curate.actions import BY_NAME
+from flowcut_napari.widgets.curate.desk import CurationDesk
+
+
+class ActionButton(QPushButton):
+    """A button for one action.
+
+    Parameters
+    ----------
+    name : str
+        Of the action.
+    desk : CurationDesk
+    word : str, optional
+        What stands on it; what it would do, if not given.
+    """
+
+    def __init__(self, name: str, desk: CurationDesk, word: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.action = BY_NAME[name]
+        self._desk = desk
+        self._word = word
+        self.setObjectName(name)
+        self.setSizePolicy(
+            QSizePolicy.Policy.Ignored if not word else QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+        )
+        # Three of them side by side in a narrow panel: the theme's own padding would cut their words off.
+        self.setStyleSheet("QPushButton { padding: 4px 4px; min-width: 20px; }")
+        self.clicked.connect(self._act)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Say what it would do; grey where there is nothing to do it to."""
+        scope = self.action.scope(self._desk)
+        self.setEnabled(scope is not None)
+        title = self.action.title[:1].upper() + self.action.title[1:]
+        self.setText(self._word or scope or title)
+        self.setToolTip(f"{scope or title} ({self.action.key})" if self._word else f"{title} ({self.action.key})")
+
+    def _act(self) -> None:
+        self.action.act(self._desk)
+
+
+class Refresher(QTimer):
+    """Refreshes buttons and labels once for any number of changes that come together."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setSingleShot(True)
+        self.setInterval(0)
+
+    def soon(self, *_: object) -> None:
+        """Refresh when the event loop comes round."""
+        self.start()
+
+
+def label(name: str) -> QLabel:
+    """Return an empty text of several lines; names of files in it may look like HTML."""
+    found = QLabel()
+    found.setObjectName(name)
+    found.setWordWrap(True)
+    found.setTextFormat(Qt.TextFormat.PlainText)
+    return found

@@ -1,0 +1,206 @@
+"""All pairs of a video at a glance: a cell for each frame and gap, which a click jumps to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QRect, QSize, Qt
+from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from flowcut_napari.core.review import Pair
+from flowcut_napari.widgets.curate.desk import CurationDesk
+
+_LEFT = 54
+_TOP = 4
+_ROW = 18
+_BREAKS = 8
+_AXIS = 16
+# From a match that hardly is one to a sure one; the same to colour-blind eyes by its lightness.
+_LOW, _HIGH = QColor(150, 35, 60), QColor(245, 225, 120)
+_NO_MATCH = QColor(70, 74, 82)
+_NO_CLIP = QColor(40, 43, 49)
+_ACCEPTED, _REJECTED = QColor(70, 200, 120), QColor(235, 90, 80)
+
+
+class Timeline(QWidget):
+    """One row a gap, one cell a frame: coloured by the weakest IoU of the pair, with its verdict under it."""
+
+    def __init__(self, desk: CurationDesk, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("timeline")
+        self.setAccessibleName("weakest IoU of each frame and gap")
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._desk = desk
+        self._picture: QPixmap | None = None
+        desk.changed.connect(self._forget)
+        desk.parameters_changed.connect(self._forget)
+        desk.pair_changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:  # Qt's name
+        """Return the room that the gaps need."""
+        return QSize(600, _TOP + _ROW * len(self._desk.parameters.gaps) + _BREAKS + _AXIS)
+
+    def minimumSizeHint(self) -> QSize:  # Qt's name
+        """Return the same height, and a width with which a window can live."""
+        return QSize(240, self.sizeHint().height())
+
+    def pair_at(self, x: float, y: float) -> Pair | None:
+        """Return the pair of the cell at a point."""
+        review, gaps = self._desk.review, self._desk.parameters.gaps
+        row = int((y - _TOP) // _ROW)
+        if review is None or not 0 <= row < len(gaps) or x < _LEFT or not review.frames:
+            return None
+        return review.pairs.get((gaps[row], int((x - _LEFT) / self._cell_width())))
+
+    def cell(self, pair: Pair) -> QRect:
+        """Return where a pair lies."""
+        width = self._cell_width()
+        left = _LEFT + pair.place * width
+        row = self._desk.parameters.gaps.index(pair.gap)
+        return QRect(round(left), _TOP + row * _ROW, max(1, round(left + width) - round(left)), _ROW - 3)
+
+    def mousePressEvent(self, event: Any) -> None:  # Qt's name
+        """Jump to a pair."""
+        pair = self.pair_at(event.position().x(), event.position().y())
+        if pair is not None:
+            self._desk.go(pair.frames[0], pair.gap)
+
+    def mouseMoveEvent(self, event: Any) -> None:  # Qt's name
+        """Say what a pair is."""
+        pair = self.pair_at(event.position().x(), event.position().y())
+        if pair is None:
+            QToolTip.hideText()
+        else:
+            QToolTip.showText(event.globalPosition().toPoint(), describe_pair(pair), self)
+
+    def keyPressEvent(self, event: Any) -> None:  # Qt's name
+        """Step through frames by left and right, and through gaps by up and down."""
+        review, gaps = self._desk.review, self._desk.parameters.gaps
+        steps = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
+        place = review.place_of(self._desk.frame) if review is not None else None
+        if review is not None and place is not None and event.key() in steps:
+            self._desk.go(review.frames[min(max(0, place + steps[event.key()]), len(review.frames) - 1)])
+        elif event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            row = gaps.index(self._desk.view.gap) + (1 if event.key() == Qt.Key.Key_Down else -1)
+            self._desk.set_gap(gaps[min(max(0, row), len(gaps) - 1)])
+        else:
+            super().keyPressEvent(event)
+
+    def resizeEvent(self, event: Any) -> None:  # Qt's name
+        """Draw the cells anew."""
+        self._forget()
+
+    def paintEvent(self, event: Any) -> None:  # Qt's name
+        """Draw the cells, and where we are."""
+        painter = QPainter(self)
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        painter.setPen(ink)
+        review, gaps = self._desk.review, self._desk.parameters.gaps
+        if review is None or not review.frames:
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "no masks of the whole video yet")
+            return
+        font = painter.font()
+        font.setPixelSize(11)
+        painter.setFont(font)
+        for row, gap in enumerate(gaps):
+            place = QRect(0, _TOP + row * _ROW, _LEFT - 8, _ROW - 3)
+            painter.setPen(ink if gap == self._desk.view.gap else _faded(ink))
+            painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"gap {gap}")
+        if self._picture is None:
+            self._picture = self._draw_cells()
+        top = _TOP + len(gaps) * _ROW
+        painter.drawPixmap(QRect(_LEFT, _TOP, self.width() - _LEFT - 4, len(gaps) * _ROW), self._picture)
+        painter.setPen(QPen(QColor(255, 150, 60), 2))
+        for lost in review.breaks:
+            place_of = review.place_of(lost.last[0])
+            x = round(_LEFT + ((place_of or 0) + 0.5) * self._cell_width())
+            painter.drawLine(x, top, x, top + _BREAKS - 3)
+        self._draw_axis(painter, top + _BREAKS, ink)
+        pair = self._desk.pair
+        if pair is not None:
+            painter.setPen(QPen(ink, 2))
+            painter.drawRect(self.cell(pair).adjusted(-2, -2, 2, 2))
+
+    def _draw_cells(self) -> QPixmap:
+        """Draw a pixel column for each frame into a picture, which is then stretched: 3,000 frames are no slower."""
+        review, gaps = self._desk.review, self._desk.parameters.gaps
+        assert review is not None  # asked only then
+        width = max(1, self.width() - _LEFT - 4)
+        image = QImage(width, len(gaps) * _ROW, QImage.Format.Format_RGB32)
+        image.fill(self.palette().color(QPalette.ColorRole.Window))
+        painter = QPainter(image)
+        threshold = review.curation.parameters.iou
+        for pair in review.pairs.values():
+            place = self.cell(pair).translated(-_LEFT, -_TOP)
+            if place.width() > 3:
+                place.setWidth(place.width() - 1)
+            painter.fillRect(place, pair_colour(pair, threshold))
+            if pair.verdict is not None:
+                colour = _ACCEPTED if pair.verdict == "accept" else _REJECTED
+                painter.fillRect(QRect(place.x(), place.bottom() - 3, place.width(), 4), colour)
+        painter.end()
+        return QPixmap.fromImage(image)
+
+    def _draw_axis(self, painter: QPainter, top: int, ink: QColor) -> None:
+        review = self._desk.review
+        assert review is not None  # asked only then
+        step = _nice_step(60 / self._cell_width())
+        painter.setPen(_faded(ink))
+        for place in range(0, len(review.frames), step):
+            x = round(_LEFT + (place + 0.5) * self._cell_width())
+            text = QRect(x - 30, top, 60, _AXIS - 2)
+            painter.drawText(text, Qt.AlignmentFlag.AlignCenter, str(review.frames[place]))
+
+    def _cell_width(self) -> float:
+        review = self._desk.review
+        return (self.width() - _LEFT - 4) / max(1, len(review.frames) if review else 1)
+
+    def _forget(self) -> None:
+        self._picture = None
+        self.updateGeometry()
+        self.update()
+
+
+def pair_colour(pair: Pair, threshold: float) -> QColor:
+    """Return the colour of a cell: by its weakest IoU from the threshold to 1, dark where nothing matches."""
+    if pair.outcome.reason == "no_mask":
+        return _NO_CLIP
+    if not pair.outcome.tracks:
+        return _NO_MATCH
+    if pair.weakest is None:  # all by hand
+        return _HIGH
+    share = (pair.weakest - threshold) / (1 - threshold)
+    parts = zip(_LOW.getRgb()[:3], _HIGH.getRgb()[:3], strict=True)
+    return QColor(*(round(a + min(max(0.0, share), 1.0) * (b - a)) for a, b in parts))
+
+
+def describe_pair(pair: Pair) -> str:
+    """Say in one line what a pair is."""
+    first, second = pair.frames
+    count = len(pair.outcome.tracks)
+    parts = [f"frames {first} → {second}, gap {pair.gap}", f"{count} match{'es' if count != 1 else ''}"]
+    if pair.weakest is not None:
+        parts.append(f"weakest IoU {pair.weakest:.2f}")
+    if pair.outcome.reason and pair.verdict is None:
+        parts.append(pair.outcome.reason.replace("_", " "))
+    parts.append({"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "", "undecided"))
+    return ", ".join(parts)
+
+
+def _nice_step(least: float) -> int:
+    """Return 1, 2, 5, 10, 20, ...: the first that is not below."""
+    size = 1
+    while True:
+        for step in (1, 2, 5):
+            if step * size >= least:
+                return step * size
+        size *= 10
+
+
+def _faded(colour: QColor) -> QColor:
+    faded = QColor(colour)
+    faded.setAlpha(140)
+    return faded

@@ -1,0 +1,251 @@
+"""The Decide tab: the matches of a pair, and everything that can be decided about them."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFrame,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledDoubleSlider
+
+from flowcut_napari.core.clips import MASK_REASONS
+from flowcut_napari.core.editing import instance_of
+from flowcut_napari.core.parameters import CurationParameters
+from flowcut_napari.widgets.curate.actions import accept_above, name_object
+from flowcut_napari.widgets.curate.buttons import ActionButton, Refresher, label
+from flowcut_napari.widgets.curate.desk import curation_of
+from flowcut_napari.widgets.curate.matrix import IouMatrix
+from flowcut_napari.widgets.workbench import Workbench
+
+_WORDS = dict(
+    zip(
+        MASK_REASONS,
+        ("no mask in the other frame", "no match", "another fits its match better", "rejected", "not accepted"),
+        strict=True,
+    )
+)
+
+
+class DecideTab(QWidget):
+    """Shows a pair and what becomes of it, and has a button for every action of the registry."""
+
+    def __init__(self, bench: Workbench, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bench = bench
+        desk = self.desk = curation_of(bench)
+        self.buttons: list[ActionButton] = []
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(6)
+        layout.addLayout(self._matching())
+        self.matrix = IouMatrix(desk)
+        self.matrix.setToolTip("")
+        self.matrix.chosen.connect(self._choose_cell)
+        layout.addWidget(self.matrix)
+        self._add_row(layout, ("next_uncertain", ""), ("next_open", ""), ("next_broken", ""))
+        layout.addWidget(_line())
+        self.clip = label("clip")
+        layout.addWidget(self.clip)
+        self._add_row(
+            layout, ("accept_clip", "Accept clip"), ("reject_clip", "Reject clip"), ("clear_clip", "No verdict")
+        )
+        layout.addLayout(self._above())
+        layout.addWidget(_line())
+        self.chosen = label("chosen")
+        layout.addWidget(self.chosen)
+        objects = ("accept_object", "Accept object"), ("reject_object", "Reject object"), ("clear_object", "No verdict")
+        self._add_row(layout, *objects)
+        for name in ("swap", "split", "join"):
+            self._add_row(layout, (name, ""))
+        self._add_row(layout, ("delete_mask", ""), ("rename", "Other number…"))
+        self._add_row(layout, ("refine_mask", "Refine (CRF)"), ("grow_mask", "Grow"), ("shrink_mask", "Shrink"))
+        self._add_row(layout, ("new_object", ""), ("copy_mask", ""))
+        layout.addStretch(1)
+        # Any number of changes in one turn of the event loop are shown once.
+        self._refresher = Refresher(self)
+        self._refresher.timeout.connect(self.refresh)
+        for signal in (desk.changed, desk.pair_changed, desk.selection_changed):
+            signal.connect(self._refresher.soon)
+        desk.parameters_changed.connect(self.show_parameters)
+        desk.name_wanted.connect(self.ask_number)
+        self.show_parameters()
+        self.refresh()
+
+    # The controls.
+
+    def _matching(self) -> QHBoxLayout:
+        fields = CurationParameters.model_fields
+        self.gap = QComboBox()
+        self.gap.setObjectName("gap in sight")
+        self.gap.setToolTip("How many frames with masks the partner is ahead (G, Shift+G)")
+        self.gap.currentIndexChanged.connect(self._choose_gap)
+        self.iou = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.iou.setObjectName("iou")
+        self.iou.setToolTip(f"Min. IoU: {fields['iou'].description}")
+        self.iou.setRange(0, 0.99)
+        self.iou.setDecimals(2)
+        self.iou.valueChanged.connect(self._choose_iou)
+        self.method = QComboBox()
+        self.method.setObjectName("method")
+        self.method.setToolTip(f"Matching: {fields['method'].description}")
+        self.method.addItems(["argmax", "hungarian"])
+        self.method.currentTextChanged.connect(self._choose_method)
+        row = QHBoxLayout()
+        row.addWidget(self.gap)
+        row.addWidget(QLabel("IoU >"))
+        row.addWidget(self.iou, 1)
+        row.addWidget(self.method)
+        return row
+
+    def _above(self) -> QHBoxLayout:
+        self.accept_all = QPushButton()
+        self.accept_all.setObjectName("accept_above")
+        self.accept_all.setToolTip("Accept every clip of every gap without a verdict whose objects all reach this IoU")
+        self.accept_all.clicked.connect(self.accept_above)
+        self.score = QDoubleSpinBox()
+        self.score.setObjectName("score")
+        self.score.setToolTip("IoU that each object of a clip has to reach, 0 to 1")
+        self.score.setRange(0, 1)
+        self.score.setSingleStep(0.05)
+        self.score.setValue(0.8)
+        self.score.valueChanged.connect(self._show_above)
+        row = QHBoxLayout()
+        row.addWidget(self.accept_all, 1)
+        row.addWidget(self.score)
+        return row
+
+    def _add_row(self, layout: QVBoxLayout, *names: tuple[str, str]) -> None:
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for name, word in names:
+            button = ActionButton(name, self.desk, word)
+            self.buttons.append(button)
+            row.addWidget(button, 1)
+        layout.addLayout(row)
+
+    # What they do.
+
+    def _choose_gap(self) -> None:
+        gap = self.gap.currentData()
+        if gap is not None:
+            self.desk.set_gap(int(gap))
+
+    def _choose_iou(self, value: float) -> None:
+        self._change(iou=round(value, 2))
+
+    def _choose_method(self, value: str) -> None:
+        self._change(method=value)
+
+    def _change(self, **values: object) -> None:
+        parameters = self.desk.parameters
+        self.desk.set_parameters(CurationParameters.model_validate({**parameters.model_dump(), **values}))
+
+    def _choose_cell(self, first: tuple[int, int], second: tuple[int, int]) -> None:
+        self.desk.select(first)
+        self.desk.select(second, add=True)
+
+    def accept_above(self) -> None:
+        """Accept all clips above the score."""
+        accept_above(self.desk, self.score.value())
+
+    def ask_number(self) -> None:
+        """Ask for the number that the chosen object is to have."""
+        identity = self.desk.identity(self.desk.chosen)
+        if identity is None or not self.isVisible():
+            return
+        text = f"Object {identity} is called from now on (the number of another object makes both one):"
+        number, is_given = QInputDialog.getInt(self, "Other number", text, identity, 1, 60_000)
+        if is_given:
+            name_object(self.desk, number)
+
+    # What is seen.
+
+    def show_parameters(self) -> None:
+        """Show the parameters of matching."""
+        parameters = self.desk.parameters
+        for control in (self.gap, self.iou, self.method):
+            control.blockSignals(True)
+        self.gap.clear()
+        for gap in parameters.gaps:
+            self.gap.addItem(f"gap {gap}", gap)
+        self.iou.setValue(parameters.iou)
+        self.method.setCurrentText(parameters.method)
+        for control in (self.gap, self.iou, self.method):
+            control.blockSignals(False)
+        self._show_gap()
+
+    def _show_gap(self) -> None:
+        self.gap.blockSignals(True)
+        self.gap.setCurrentIndex(self.gap.findData(self.desk.view.gap))
+        self.gap.blockSignals(False)
+
+    def refresh(self) -> None:
+        """Show the pair and the chosen masks as they are."""
+        self._show_gap()
+        for button in self.buttons:
+            button.refresh()
+        self.clip.setText(self._clip_text())
+        self.chosen.setText(self._chosen_text())
+        self._show_above()
+
+    def _clip_text(self) -> str:
+        desk = self.desk
+        if desk.document is None:
+            return "Run on all frames first (Masks > Run), or open a .masks.json."
+        pair = desk.pair
+        if pair is None:
+            return f"Frame {desk.frame} has no partner at gap {desk.view.gap}."
+        first, second = pair.frames
+        verdict = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "", "undecided")
+        count = len(pair.outcome.tracks)
+        weakest = f", weakest IoU {pair.weakest:.2f}" if pair.weakest is not None else ""
+        matches = f"{count} match{'es' if count != 1 else ''}{weakest}" if count else "nothing matches"
+        return f"Clip {first} → {second}: {matches}, {verdict}"
+
+    def _chosen_text(self) -> str:
+        desk = self.desk
+        key, tracklet, masks = desk.chosen, desk.tracklet(desk.chosen), desk.masks
+        if key is None or tracklet is None or masks is None:
+            return "Click an object, or press Down, to choose it."
+        item = instance_of(masks, key)
+        made = {"cut": f"cut {item.iteration}", "edited": "edited by hand", "drawn": "drawn by hand"}[item.origin]
+        verdict = desk.review.curation.tracklet_verdicts.get(tracklet.identity) if desk.review else None
+        state = {"accept": ", accepted", "reject": ", rejected"}.get(verdict or "", "")
+        weakest = f", weakest IoU {tracklet.weakest:.2f}" if tracklet.weakest is not None else ""
+        first, last = tracklet.members[0][0], tracklet.members[-1][0]
+        text = (
+            f"Object {tracklet.identity}: {len(tracklet.members)} masks in frames {first} to {last}{weakest}{state}\n"
+        )
+        text += f"Its mask in frame {key[0]}: {made}, {item.area:,} px"
+        if (pair := desk.pair) is not None and (reason := pair.outcome.why.get(key)):
+            text += f", left out: {_WORDS[reason]}"
+        if len(desk.selection) == 2:
+            second = desk.selection[1]
+            text += f"\nbeside object {desk.identity(second)} in frame {second[0]}"
+        return text
+
+    def _show_above(self) -> None:
+        review, score = self.desk.review, self.score.value()
+        count = 0
+        if review is not None:
+            count = sum(
+                pair.is_open and all(track.iou is None or track.iou >= score for track in pair.outcome.tracks)
+                for pair in review.pairs.values()
+            )
+        self.accept_all.setEnabled(count > 0)
+        self.accept_all.setText(f"Accept {count} clip{'s' if count != 1 else ''} of IoU from")
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    line.setStyleSheet("color: rgba(128, 128, 128, 90);")
+    return line
