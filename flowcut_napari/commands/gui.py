@@ -11,24 +11,27 @@ from typing import Any
 from flowcut_napari.core.errors import FlowCutError, InputError, MissingPackageError
 from flowcut_napari.core.store import SUFFIX, load_masks
 from flowcut_napari.core.video import find_videos
+from flowcut_napari.viewer.session import SUFFIX as SESSION_SUFFIX
+from flowcut_napari.viewer.session import read_session
 
 
 def run_gui(path: str | None) -> int:
-    """Open the window on a video, or on none, and return when it is closed.
+    """Open the window on a video, a masks file, a session or on nothing, and return when it is closed.
 
     Raises
     ------
     InputError
-        If there is no video at the path; then no window is opened.
+        If there is no video at the path, or the file cannot be read; then no window is opened.
     MissingPackageError
         If napari or a display is not there.
     """
     check_window()
     if path is not None:
-        if path.endswith(SUFFIX):
-            from flowcut_napari.viewer.reader import video_of_masks
-
-            video_of_masks(load_masks(path), Path(path))
+        if path.endswith(SESSION_SUFFIX):
+            read_session(path)
+        elif path.endswith(SUFFIX):
+            # Where its video is now, if it has moved, the window asks.
+            load_masks(path)
         else:
             first = find_videos(path)[0]
             # A video file is decoded from end to end to open it: the window does that, and says what is wrong.
@@ -43,13 +46,16 @@ def run_gui(path: str | None) -> int:
 
 
 def open_panel(viewer: Any, path: str | None) -> Any:
-    """Open the panel in a viewer of our own, and a video in it; return the panel."""
+    """Open the panel in a viewer of our own, and a video or a session in it; return the panel."""
     from flowcut_napari.widgets.idle import IdleCollector
     from flowcut_napari.widgets.menu import show_panel
+    from flowcut_napari.widgets.session.keeper import session_of
 
     panel = show_panel(viewer)
     IdleCollector(panel.bench)
-    if path is not None:
+    if path is not None and path.endswith(SESSION_SUFFIX):
+        session_of(panel.bench).open_session(path)
+    elif path is not None:
         panel.open(path)
     return panel
 

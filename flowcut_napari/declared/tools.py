@@ -81,7 +81,7 @@ def gui(
         str | None,
         typer.Argument(
             metavar="[PATH]",
-            help="folder of images, video file, DAVIS root, YouTube-VIS json, ROOT::NAME or NAME.masks.json",
+            help="folder of images, video file, DAVIS root, YouTube-VIS json, ROOT::NAME, NAME.masks.json or NAME.flowcut.json",
             show_default=False,
         ),
     ] = None,

@@ -1,8 +1,8 @@
-"""Videos and masks files as napari layers. What cannot be read gives one notification and no layer."""
+"""Videos, masks files and sessions as napari layers. What cannot be read gives one notification and no layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,12 @@ from flowcut_napari.core.errors import FlowCutError, InputError, printable
 from flowcut_napari.core.store import SUFFIX, VideoMasks, load_masks
 from flowcut_napari.core.video import Video, find_videos
 from flowcut_napari.viewer import layer_styles as styles
+from flowcut_napari.viewer.find_video import FoundVideo, MovedVideoError, find_again
 from flowcut_napari.viewer.frame_results import FrameResults
 from flowcut_napari.viewer.lazy_arrays import MaskLabels
+from flowcut_napari.viewer.openers import open_in_panel
+from flowcut_napari.viewer.session import SUFFIX as SESSION_SUFFIX
+from flowcut_napari.viewer.session import SessionVideo, read_session
 from flowcut_napari.viewer.video_layers import KEY, frames_layer_data
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -25,17 +29,24 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], lis
 
 
 def read_layers(path: str | Sequence[str]) -> list[Any]:
-    """Return the layers of a folder, a video file, a DAVIS root or a masks file."""
+    """Return the layers of a folder, a video file, a DAVIS root, a masks file or a session.
+
+    What the panel does better, it does: it opens a session with all that belongs to it, and asks where a video is
+    that has moved. Then there are no layers here.
+    """
     from napari.utils.notifications import show_error, show_info
 
     assert isinstance(path, str)  # see get_reader
     try:
+        if path.endswith(SESSION_SUFFIX):
+            return _NOTHING if open_in_panel(path) else session_layers(Path(path))
         if path.endswith(SUFFIX):
             return masks_layers(Path(path))
         entries = find_videos(path)
         video = entries[0].open()
     except FlowCutError as error:
-        show_error(printable(str(error)))
+        if not (isinstance(error, MovedVideoError) and open_in_panel(path)):
+            show_error(printable(str(error)))
         return _NOTHING
     if len(entries) > 1:
         text = f"{path}: {len(entries)} videos; opened {video.name}, the others are in the list of the FlowCut panel"
@@ -64,10 +75,14 @@ def masks_layers(path: Path) -> list[LayerData]:
     from napari.utils.notifications import show_info
 
     masks = load_masks(path)
-    video = video_of_masks(masks, path)
-    if has_changed(masks, video):
-        text = f"{path.name}: {video.path} has changed since these masks were made; they may not fit its frames"
-        show_info(printable(text))
+    found = video_of_masks(masks, path)
+    if found.has_changed:
+        show_info(printable(f"{path.name}: {changed_text(found)}"))
+    return [video_layer(found.video), masks_layer(masks, path, found.video)]
+
+
+def masks_layer(masks: VideoMasks, path: Path, video: Video) -> LayerData:
+    """Return the masks of a file as a layer over the frames of their video."""
     results = FrameResults(masks.parameters)
     results.put_saved(masks)
     labels = MaskLabels(results, video)
@@ -78,38 +93,55 @@ def masks_layers(path: Path) -> list[LayerData]:
         "colormap": styles.label_colormap(),
         **styles.MASKS.options(),
     }
-    return [video_layer(video), (labels, options, "labels")]
+    return labels, options, "labels"
 
 
-def video_of_masks(masks: VideoMasks, path: Path) -> Video:
-    """Open the video that masks were made of.
+def session_layers(path: Path) -> list[Any]:
+    """Return the frames and the masks of all videos of a session, the one that was looked at last.
 
     Raises
     ------
     InputError
+        If the session cannot be read. What of it cannot be opened gives a notification, and the others are there.
+    """
+    from napari.utils.notifications import show_error
+
+    session = read_session(path)
+    order = list(session.videos)
+    if session.current is not None:
+        order.append(order.pop(session.current))
+    layers: list[Any] = []
+    for item in order:
+        try:
+            layers += _item_layers(item)
+        except FlowCutError as error:
+            show_error(printable(f"{path.name}: {error}"))
+    return layers or _NOTHING
+
+
+def _item_layers(item: SessionVideo) -> list[LayerData]:
+    if item.masks is not None:
+        return masks_layers(Path(item.masks))
+    try:
+        return [video_layer(find_again(item.video).video, item.video.path)]
+    except MovedVideoError as error:
+        raise InputError(f"the video {item.video.name} {error}") from None
+
+
+def video_of_masks(masks: VideoMasks, path: Path, moved: Mapping[str, str] | None = None) -> FoundVideo:
+    """Open the video that masks were made of; `moved` has new places by old ones, see `find_again`.
+
+    Raises
+    ------
+    MovedVideoError
         If it is not where it was when they were made, or has another size or length.
     """
-    record = masks.video
     try:
-        # Not by its address: what is safe as the name of a file need not be what the video is called there.
-        entries = find_videos(record.path)
-        named = [entry for entry in entries if entry.name == record.name]
-        if not named and len(entries) > 1:
-            raise InputError(f"{record.path}: has no video {record.name} any more")
-        video = (named or entries)[0].open()
-    except InputError as error:
-        raise InputError(f"{path}: the video of these masks cannot be opened: {error}") from None
-    if (len(video), video.height, video.width) != (record.frames, record.height, record.width):
-        raise InputError(
-            f"{path}: was made of {record.frames} frames of {record.width}x{record.height}, but {record.path} has "
-            f"{len(video)} of {video.width}x{video.height}"
-        )
-    return video
+        return find_again(masks.video, moved)
+    except MovedVideoError as error:
+        raise MovedVideoError(f"{path}: the video of these masks {error}", masks.video) from None
 
 
-def has_changed(masks: VideoMasks, video: Video) -> bool:
-    """Whether a video of the same size and length is not what it was when masks were made of it."""
-    try:
-        return video.fingerprint() != masks.video.fingerprint
-    except OSError:  # what cannot be read is said when it is shown
-        return False
+def changed_text(found: FoundVideo) -> str:
+    """Say that a video has another content than when masks were made of it."""
+    return f"{found.video.path} has changed since these masks were made; they may not fit its frames"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowcut_napari.viewer.preferences import PLUGIN
 from flowcut_napari.widgets.panel import FlowCutPanel
+from flowcut_napari.widgets.session.keeper import session_of
 from flowcut_napari.widgets.workbench import workbench_of
 
 if TYPE_CHECKING:
@@ -35,3 +36,13 @@ def run_all_frames(viewer: napari.viewer.Viewer) -> None:
 def restore_layers(viewer: napari.viewer.Viewer) -> None:
     """Bring back the layers that were deleted."""
     workbench_of(viewer).restore_layers()
+
+
+def save_session(viewer: napari.viewer.Viewer) -> None:
+    """Ask where to save what is open, and save it."""
+    session_of(show_panel(viewer).bench).ask_save()
+
+
+def open_session(viewer: napari.viewer.Viewer) -> None:
+    """Ask for a session, and open all that belongs to it."""
+    session_of(show_panel(viewer).bench).ask_open()

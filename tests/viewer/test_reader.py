@@ -187,7 +187,7 @@ def _no_first_frame(path: Path) -> Path:
         (_no_video, "video"),
         (_damaged_masks, "clip.masks.json"),
         (_masks_without_video, "the video of these masks cannot be opened"),
-        (_masks_of_more_frames, "was made of 6 frames of 64x48, but"),
+        (_masks_of_more_frames, "had 6 frames of 64x48, but"),
         (_no_first_frame, "00000.png"),
     ],
 )

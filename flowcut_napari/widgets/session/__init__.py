@@ -1,1 +1,1 @@
-"""What is open in a window, kept for the next one."""
+"""What is open in a window: kept while it runs, saved, opened again; and work that could not be saved."""
