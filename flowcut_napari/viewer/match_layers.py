@@ -206,16 +206,32 @@ class MatchLayers:
         if self.objects is not None:
             self.objects.selected_label = identity
 
+    def arrange(self, stacked: bool) -> None:
+        """Put the partner below the frame, or beside it."""
+        if stacked == self.arrangement.stacked:
+            return
+        self.arrangement = replace(self.arrangement, stacked=stacked)
+        for role in ("partner frame", "partner objects"):
+            if (layer := self[role]) is not None:
+                layer.translate = self._place_of_partner()
+        self._draw_anew()
+
     def draw_for(self, zoom: float) -> None:
         """Draw as finely as the canvas shows it: `zoom` pixels of the screen for one of the video."""
         wanted = min(max(zoom, _LEAST_HEIGHT / self._video.height), _MOST_HEIGHT / self._video.height)
-        layer = self["matches"]
-        if layer is None or 0.93 < wanted / self.arrangement.scale < 1.07:
-            return
-        self.arrangement = replace(self.arrangement, scale=wanted)
+        if not 0.93 < wanted / self.arrangement.scale < 1.07:
+            self.arrangement = replace(self.arrangement, scale=wanted)
+            self._draw_anew()
+
+    def _draw_anew(self) -> None:
         data = self._data["matches"] = MatchDrawings(self._view, self._video, self.arrangement)
-        layer.data = data
-        layer.scale, layer.translate = self._place_of_drawing()
+        if (layer := self["matches"]) is not None:
+            layer.data = data
+            layer.scale, layer.translate = self._place_of_drawing()
+
+    def _place_of_partner(self) -> tuple[float, float, float]:
+        down, right = self.arrangement.offset
+        return 0.0, float(down), float(right)
 
     def _place_of_drawing(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         scale = 1 / self.arrangement.scale
@@ -230,8 +246,7 @@ class MatchLayers:
         }
         data = self._data[role]
         if role.startswith("partner"):
-            down, right = self.arrangement.offset
-            options["translate"] = (0.0, float(down), float(right))
+            options["translate"] = self._place_of_partner()
         if role.endswith("objects"):
             options |= {"colormap": styles.label_colormap(self._most_colours()), **styles.OBJECTS.options()}
             layer = viewer.add_labels(data, **options)

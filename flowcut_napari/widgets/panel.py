@@ -151,12 +151,21 @@ class FlowCutPanel(QWidget):
         self.curate.tabs.setCurrentIndex(1)
 
     def _on_page(self) -> None:
-        # Its layers are those that masks are made of.
-        self.view_bar.setVisible(self.pages.current is self.tabs)
+        self._show_page()
         if self.pages.current is self.curate:
             self.curate.enter()
         else:
             self.curate.leave()
+
+    @property
+    def _is_making(self) -> bool:
+        """Whether the page is in sight on which masks are made; on the others nothing is computed."""
+        return self.pages.current is self.tabs
+
+    def _show_page(self) -> None:
+        self.view_bar.setVisible(self._is_making)
+        self.live.setVisible(self._is_making)
+        self._show_trouble()
 
     def _footer(self) -> QHBoxLayout:
         bench = self.bench
@@ -202,13 +211,15 @@ class FlowCutPanel(QWidget):
 
     def _show_status(self, *_: object) -> None:
         bench = self.bench
-        if bench.trouble is not None:
+        if bench.trouble is not None and self._is_making:
             self.status.setText("no answer, see above")
         else:
             self.status.setText(status_text(bench.work, bench.milliseconds, bench.video is not None))
 
     def _show_trouble(self) -> None:
         trouble = self.bench.trouble
+        if trouble is not None and not self._is_making and not trouble.is_dead:
+            trouble = None
         actions: dict[str, Any] = {}
         if trouble is not None and trouble.missing:
             first = trouble.missing[0]

@@ -19,13 +19,17 @@ class ActionButton(QPushButton):
     desk : CurationDesk
     word : str, optional
         What stands on it; what it would do, if not given.
+    idle : str, optional
+        What stands on it while there is nothing to do it to.
     """
 
-    def __init__(self, name: str, desk: CurationDesk, word: str = "", parent: QWidget | None = None) -> None:
+    def __init__(
+        self, name: str, desk: CurationDesk, word: str = "", idle: str = "", parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.action = BY_NAME[name]
         self._desk = desk
-        self._word = word
+        self._word, self._idle = word, idle
         self.setObjectName(name)
         self.setSizePolicy(
             QSizePolicy.Policy.Ignored if not word else QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
@@ -40,7 +44,7 @@ class ActionButton(QPushButton):
         scope = self.action.scope(self._desk)
         self.setEnabled(scope is not None)
         title = self.action.title[:1].upper() + self.action.title[1:]
-        self.setText(self._word or scope or title)
+        self.setText(self._word or scope or self._idle or title)
         self.setToolTip(f"{scope or title} ({self.action.key})" if self._word else f"{title} ({self.action.key})")
 
     def _act(self) -> None:

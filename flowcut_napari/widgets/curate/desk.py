@@ -26,7 +26,7 @@ from flowcut_napari.core.video import Video
 from flowcut_napari.live.messages import MaskRefined
 from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.match_layers import MatchLayers
-from flowcut_napari.viewer.pair_view import PairView, arrangement_for
+from flowcut_napari.viewer.pair_view import Arrangement, PairView, arrangement_for
 from flowcut_napari.widgets.curate.document import Document
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -215,16 +215,26 @@ class CurationDesk(QObject):
         if self.document is None or bench.video is None or frames is None or not isinstance(frames.data, LazyFrames):
             return
         if self.layers is None:
-            size = bench.video.height, bench.video.width
-            arrangement = arrangement_for(size, canvas_size(bench.viewer))
+            arrangement = self._arrangement(bench.video)
             self.layers = MatchLayers(bench.viewer, bench.video, frames.data, self.view, arrangement, self._on_paint)
         was_shown = self.layers.is_shown
         self.layers.show()
         if not was_shown:
             self._hide_others()
-            bench.viewer.reset_view()
-            self._draw_finely()
+            self.fit()
             bench.viewer.camera.events.zoom.connect(self._zoom_timer_start)
+
+    def fit(self) -> None:
+        """Bring both frames into sight, as large as the canvas allows."""
+        bench = self._bench
+        if self.layers is None or bench.is_shut or bench.video is None or not bench.desk.has_viewer:
+            return
+        self.layers.arrange(self._arrangement(bench.video).stacked)
+        bench.viewer.reset_view()
+        self._draw_finely()
+
+    def _arrangement(self, video: Video) -> Arrangement:
+        return arrangement_for((video.height, video.width), canvas_size(self._bench.viewer))
 
     def hide(self) -> None:
         """Take the match view away, and show again what it hid."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from flowcut_napari.widgets.curate.actions import ACTIONS
@@ -62,11 +63,13 @@ class CuratePage(QWidget):
     def enter(self) -> None:
         """Begin to curate."""
         self._bench.set_curating(True)
+        self._dock.show(True)
         self.desk.show()
+        # The timeline takes room from the canvas once it is laid out.
+        QTimer.singleShot(80, self.desk.fit)
         self._bind_layer()
         self.keys.set_on(True)
         self.mouse.set_on(True)
-        self._dock.show(True)
 
     def leave(self) -> None:
         """End it: the canvas is as it was."""

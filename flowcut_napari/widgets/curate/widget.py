@@ -50,7 +50,12 @@ class DecideTab(QWidget):
         self.matrix.setToolTip("")
         self.matrix.chosen.connect(self._choose_cell)
         layout.addWidget(self.matrix)
-        self._add_row(layout, ("next_uncertain", ""), ("next_open", ""), ("next_broken", ""))
+        self._add_row(
+            layout,
+            ("next_uncertain", "", "None uncertain"),
+            ("next_open", "", "None undecided"),
+            ("next_broken", "", "None lost"),
+        )
         layout.addWidget(_line())
         self.clip = label("clip")
         layout.addWidget(self.clip)
@@ -63,11 +68,12 @@ class DecideTab(QWidget):
         layout.addWidget(self.chosen)
         objects = ("accept_object", "Accept object"), ("reject_object", "Reject object"), ("clear_object", "No verdict")
         self._add_row(layout, *objects)
-        for name in ("swap", "split", "join"):
-            self._add_row(layout, (name, ""))
-        self._add_row(layout, ("delete_mask", ""), ("rename", "Other number…"))
+        self._add_row(layout, ("swap", "", "Swap two objects of a frame from there on"))
+        self._add_row(layout, ("split", "", "Split an object from a frame on"))
+        self._add_row(layout, ("join", "", "Join one mask of each frame"))
+        self._add_row(layout, ("delete_mask", "", "Delete mask"), ("rename", "Other number…"))
         self._add_row(layout, ("refine_mask", "Refine (CRF)"), ("grow_mask", "Grow"), ("shrink_mask", "Shrink"))
-        self._add_row(layout, ("new_object", ""), ("copy_mask", ""))
+        self._add_row(layout, ("new_object", ""), ("copy_mask", "", "Copy from before"))
         layout.addStretch(1)
         # Any number of changes in one turn of the event loop are shown once.
         self._refresher = Refresher(self)
@@ -122,11 +128,11 @@ class DecideTab(QWidget):
         row.addWidget(self.score)
         return row
 
-    def _add_row(self, layout: QVBoxLayout, *names: tuple[str, str]) -> None:
+    def _add_row(self, layout: QVBoxLayout, *words: tuple[str, ...]) -> None:
         row = QHBoxLayout()
         row.setSpacing(4)
-        for name, word in names:
-            button = ActionButton(name, self.desk, word)
+        for name, *others in words:
+            button = ActionButton(name, self.desk, *others)
             self.buttons.append(button)
             row.addWidget(button, 1)
         layout.addLayout(row)
