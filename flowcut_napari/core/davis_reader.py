@@ -43,7 +43,7 @@ def open_davis(folder: Path, about: About | None, on_progress: Callable[[Progres
             if place % 16 == 0:
                 on_progress(Progress(len(names), place / len(found)))
             # Of some only the first frame is annotated.
-            length = max(_count_images(labels / name), _count_images(images / name))
+            length = len(_stems(labels / name) | _stems(images / name))
             if length:
                 names.append(name)
                 lengths.append(length)
@@ -75,15 +75,12 @@ def _resolution(base: Path, name: str | None = None) -> Path:
     return base
 
 
-def _count_images(folder: Path) -> int:
+def _stems(folder: Path) -> set[str]:
     try:
-        with os.scandir(folder) as entries:
-            return sum(
-                os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
-                for entry in entries
-            )
+        names = [os.path.splitext(name) for name in os.listdir(folder) if not name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
-        return 0
+        return set()
+    return {stem for stem, suffix in names if suffix.lower() in IMAGE_SUFFIXES}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from flowcut_napari.viewer.clip_layers import ClipLayers, ClipPicture
 from flowcut_napari.widgets.browse.loader import ClipLoader, ClipRequest
 from flowcut_napari.widgets.browse.opener import DatasetOpener
 from flowcut_napari.widgets.browse.recent import RecentDatasets
+from flowcut_napari.widgets.endings import quietly
 from flowcut_napari.widgets.workbench import Workbench
 
 
@@ -240,8 +241,8 @@ class BrowseDesk(QObject):
     def detach(self) -> None:
         """Say that the tab is left: what was seen before the clips is seen again."""
         self._is_seen = False
-        if not self._bench.is_shut:
-            self._show()
+        # The window may be on its way out.
+        quietly(self._show)
 
     def shutdown(self) -> None:
         """End all that goes on. May be called again."""
