@@ -81,7 +81,8 @@ def gui(
         str | None,
         typer.Argument(
             metavar="[PATH]",
-            help="folder of images, video file, DAVIS root, YouTube-VIS json, ROOT::NAME, NAME.masks.json or NAME.flowcut.json",
+            help="folder of images, video file, DAVIS root, YouTube-VIS json, ROOT::NAME, NAME.masks.json "
+            "or a session NAME.flowcut.json",
             show_default=False,
         ),
     ] = None,
