@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
-from flowcut_napari.core.files import folder_held, write_atomically
+from flowcut_napari.core.files import folder_held, remove_unfinished, write_atomically
 from flowcut_napari.core.masks_text import MasksEncoder
 from flowcut_napari.core.recovery import drop_copy, keep_copy, new_copy, recovery_folder
 from flowcut_napari.core.store import VideoMasks, parse_masks
@@ -94,6 +94,9 @@ class MasksFile:
         path = Path(path)
         content, seen = _read(path)
         masks = parse_masks(content, path)
+        real = Path(os.path.realpath(path))
+        with folder_held(real.parent):  # what a process left behind that was killed while it wrote
+            remove_unfinished(real.parent, [f".{real.name}."])
         return cls(path, seen, masks, on_state), masks
 
     @property

@@ -457,6 +457,9 @@ def test_a_kill_at_any_moment_leaves_a_whole_file_that_lacks_the_last_action_at_
     # The kill may have come between the last action and its number.
     possible = [before, *itertools.islice(states(before), done + 1)]
     assert any(found == state for state in possible[max(0, done - 1 - waiting) :])
+    file, _ = MasksFile.open(path)
+    file.close()
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 # The recovery folder.

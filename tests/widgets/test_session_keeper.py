@@ -180,7 +180,7 @@ def test_a_video_that_has_moved_is_asked_for_and_its_masks_remember_where_it_is(
     place = masks_path.parent.parent / "new place"
     shutil.move(masks_path.parent.parent / "videos" / "clip", place)
     keeper.open_masks(masks_path)
-    offered(bar, "Where is clip now?")
+    offered(bar, "The video clip is not at ")
     assert bench.video is None
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(place))
     bar.buttons["find_video"].click()
@@ -198,7 +198,7 @@ def test_a_place_with_another_video_is_said_and_the_question_stays(
     shutil.rmtree(masks_path.parent.parent / "videos")
     before = masks_path.read_bytes()
     keeper.open_masks(masks_path)
-    offered(bar, "Where is clip now?")
+    offered(bar, "The video clip is not at ")
     said = heard(bench.remarked)
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(wrong))
     bar.buttons["find_video"].click()

@@ -67,9 +67,9 @@ class CloseGuard(QObject):
     def _ask(self, file: MasksFile) -> str:
         state = file.state
         kept = (
-            f"It is kept in {state.kept_at.parent} and offered again the next time."
+            f"Your work is kept in {state.kept_at.parent} and offered again the next time."
             if state.kept_at is not None
-            else "It is nowhere else and will be lost."
+            else "Your work is nowhere else and will be lost."
         )
         box = QMessageBox(self.window)
         box.setObjectName("close question")

@@ -76,15 +76,18 @@ class Opener:
                 if by_wanted[id(before.wanted)].moved is None:
                     self._leave(waiting)
             show_opened(self._bench, [found for found in opened if found.moved is None])
-            self._say(notes)
+            self._say(notes or [f"found at {address}"])
 
         wanted = [waiting.wanted for waiting in asked.values()]
         self._background.run(lambda: open_wanted(wanted, moved, notes), show)
 
     def _ask(self, one: Opened) -> None:
         name = one.wanted.item.video.name
+        is_gone = not any(Path(place.rpartition("::")[0] or place).exists() for place in _places(one))
+        was = one.wanted.item.video.path
+        why = f"The video {name} is not at {was} any more" if is_gone else str(one.moved)
         offer = Offer(
-            f"{one.moved}. Where is {name} now?",
+            f"{why}. Where is it now?",
             {
                 "find_video": ("Find video…", lambda: self._ask_for_place(offer)),
                 "leave_video": ("Leave it out", lambda: self._leave(offer)),
