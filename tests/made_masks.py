@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,23 @@ def write_clip(folder: Path, out: Path, count: int = 6, name: str = "clip") -> V
     masks = VideoMasks(masks.video, masks.parameters, masks.provenance, masks.frames, files)
     save_masks(masks, masks_path(out, name))
     return masks
+
+
+def write_long(folder: Path, out: Path, count: int = 1500) -> VideoMasks:
+    """Write masks of a video whose frames take so long to be made JPEG that there is time to end it."""
+    size = (240, 320)
+    frames = write_frames(folder / "long", 20, size)
+    for index in range(20, count):
+        os.link(frames / f"{index % 20:05d}.png", frames / f"{index:05d}.png")
+    square = np.zeros(size, dtype=bool)
+    square[80:160, 100:180] = True
+    video = open_video(frames)
+    record = {"path": str(video.path), "fingerprint": video.fingerprint()}
+    made = of_masks([{1: square}] * count, "long", size, **record)
+    files = {index: f"{index:05d}.png" for index in range(count)}
+    made = VideoMasks(made.video, made.parameters, made.provenance, made.frames, files)
+    save_masks(made, out / "long.masks.json")
+    return made
 
 
 def _record(name: str, size: tuple[int, int], frames: int) -> dict[str, Any]:

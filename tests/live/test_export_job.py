@@ -10,17 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from command_line import _Forkserver, in_session, wait_for, written
-from conftest import write_frames
 from conversation import Conversation
-from made_masks import of_letters, of_masks, write_clip
+from made_masks import of_letters, of_masks, write_clip, write_long
 
 from flowcut_napari.core import CurationParameters, InstanceVerdict, load_masks, open_video, save_masks
 from flowcut_napari.core.dataset import ExportPlan, export_dataset
 from flowcut_napari.core.files import clear_unfinished, made_whole
-from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.live.export_count import Counter
 from flowcut_napari.live.export_messages import Counted, CountJob, ExportDone, ExportJob, ExportStep
 from flowcut_napari.live.messages import Failed
@@ -44,23 +41,6 @@ def masks(tmp_path: Path) -> Path:
     for length, name in ((6, "a"), (8, "b"), (5, "c")):
         write_clip(tmp_path / "videos", tmp_path / "masks", length, name)
     return tmp_path / "masks"
-
-
-def write_long(folder: Path, out: Path, count: int = 1500) -> VideoMasks:
-    """Write masks of a video whose frames take so long to be made JPEG that there is time to end it."""
-    size = (240, 320)
-    frames = write_frames(folder / "long", 20, size)
-    for index in range(20, count):
-        os.link(frames / f"{index % 20:05d}.png", frames / f"{index:05d}.png")
-    square = np.zeros(size, dtype=bool)
-    square[80:160, 100:180] = True
-    video = open_video(frames)
-    record = {"path": str(video.path), "fingerprint": video.fingerprint()}
-    made = of_masks([{1: square}] * count, "long", size, **record)
-    files = {index: f"{index:05d}.png" for index in range(count)}
-    made = VideoMasks(made.video, made.parameters, made.provenance, made.frames, files)
-    save_masks(made, out / "long.masks.json")
-    return made
 
 
 def _job(masks: Path, out: Path, **more: Any) -> ExportJob:

@@ -121,13 +121,14 @@ class ExportController(QObject):
             return
         if name in _SHARED:
             self.desk.set_parameters(CurationParameters(**{**self.desk.parameters.model_dump(), name: value}))
-            return
-        changed = replace(self.settings, **{name: value})
-        if name in ("out", "source", "chosen"):
-            # Said of another folder.
-            changed = replace(changed, overwrite=False)
-        if changed != self.settings:
-            self.settings = changed
+            # Also where nothing has changed: what was typed is shown as it is understood.
+            self.settings_changed.emit()
+        elif getattr(self.settings, name) == value:
+            self.settings_changed.emit()
+        else:
+            # To replace a dataset is said of one folder, not of another.
+            more = {"overwrite": False} if name in ("out", "source", "chosen") else {}
+            self.settings = replace(self.settings, **{**more, name: value})
             self._on_settings()
 
     def job(self) -> ExportJob:

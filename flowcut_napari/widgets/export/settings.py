@@ -13,6 +13,7 @@ from flowcut_napari.core.cache import expand_home
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.parameters import CurationParameters, DatasetFormat, FrameFilesMode
 from flowcut_napari.core.sources import parse_split
+from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.live.export_messages import ExportJob
 
 Source = Literal["video", "folder", "chosen"]
@@ -114,7 +115,7 @@ def suggested_out(address: Path) -> Path:
     >>> suggested_out(Path("/videos/masks/toys.masks.json")).as_posix()
     '/videos/dataset'
     """
-    folder = address if address.is_dir() else address.parent
+    folder = address.parent if address.name.endswith(SUFFIX) else address
     return folder.parent / "dataset"
 
 
