@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benches import open_bench
+from benches import application, open_bench
 from command_line import _Forkserver, in_session, snapshot, written
 from made_masks import of_letters, write_clip, write_long
 from napari_window import of_module, started_here, wait, wait_until
@@ -590,11 +590,27 @@ def test_the_table_has_every_figure_and_only_the_reasons_that_occur() -> None:
 def test_every_reason_has_words() -> None:
     everything = Yield(1, 0, 0, 0, Counter(dict.fromkeys(CLIP_REASONS, 1)), Counter(dict.fromkeys(MASK_REASONS, 1)))
     _, rows = table_of({1: everything, 12_000: Yield()})
+    application()
     assert len(rows) == 6 + len(CLIP_REASONS) + len(MASK_REASONS)
     table = CountsTable()
     table.show_yields({gap: everything for gap in range(1, 30)}, "pairs")
     assert table.columnCount() == 30
     assert table.item(0, 0).text() == "29"
+
+
+def test_no_figure_is_cut_off_and_no_row_hidden() -> None:
+    application()
+    table = CountsTable()
+    table.resize(370, 100)
+    table.show()
+    for gaps, is_scrolled in ((range(1, 3), False), (range(1, 13), True)):
+        table.show_yields({gap: Yield(123_456, 98_765, 98_765, 0, Counter(no_match=24_691)) for gap in gaps}, "pairs")
+        wait(50)
+        assert table.horizontalScrollBar().isVisible() == is_scrolled
+        text = table.fontMetrics().horizontalAdvance(table.item(0, 0).text())
+        assert table.columnWidth(0) > text
+        assert table.rowViewportPosition(table.rowCount() - 1) + table.rowHeight(0) <= table.viewport().height()
+    table.hide()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem, QWidget
@@ -133,5 +134,21 @@ class CountsTable(QTableWidget):
                 item.setToolTip(row.tip)
                 item.setFont(font)
                 self.setItem(place, column, item)
-        bar = self.horizontalScrollBar().sizeHint().height() if len(headings) > 6 else 0
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + height * len(rows) + bar + 4)
+        # No figure is cut off, however large: rather, the table scrolls.
+        widest = max((self.fontMetrics().horizontalAdvance(value) for row in rows for value in row.values), default=0)
+        self.horizontalHeader().setMinimumSectionSize(max(48, round(1.2 * widest) + 12))
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:  # Qt's name
+        """Make room for the scroll bar, or take it back."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Be as high as the rows are, so that the tab alone scrolls up and down."""
+        columns, rows = self.horizontalHeader(), self.verticalHeader()
+        needed = rows.sizeHint().width() + columns.minimumSectionSize() * self.columnCount()
+        bar = self.horizontalScrollBar().sizeHint().height() if needed > self.width() else 0
+        height = columns.sizeHint().height() + rows.defaultSectionSize() * self.rowCount() + bar + 4
+        if height != self.height():
+            self.setFixedHeight(height)
