@@ -425,7 +425,9 @@ def test_a_deleted_layer_comes_back_only_when_asked_for(window: Window) -> None:
     assert viewer.layers["toys"].data.shape == (24, 360, 640, 3)
 
 
-def test_every_command_of_the_menu_runs(window: Window, monkeypatch: pytest.MonkeyPatch, sample_clip: Path) -> None:
+def test_every_command_of_the_menu_runs(
+    window: Window, monkeypatch: pytest.MonkeyPatch, sample_clip: Path, tmp_path: Path
+) -> None:
     import yaml
     from napari._app_model import get_app_model
     from qtpy.QtWidgets import QFileDialog
@@ -457,6 +459,14 @@ def test_every_command_of_the_menu_runs(window: Window, monkeypatch: pytest.Monk
     docks = list(viewer.window.dock_widgets)
     execute("show_panel")
     assert list(viewer.window.dock_widgets) == docks
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(tmp_path / "work"), ""))
+    execute("save_session")
+    session = tmp_path / "work.flowcut.json"
+    wait_until(session.exists, "the session")
+    viewer.layers.clear()
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(session), ""))
+    execute("open_session")
+    wait_until(lambda: "toys" in layer_names(viewer), "the video of the session")
     assert not left
 
 
