@@ -123,7 +123,7 @@ class Review:
             for pair in self.pairs.values()
             if pair.verdict is None and pair.margin is not None and pair.outcome.reason != "rejected"
         ]
-        return tuple(sorted(found, key=lambda pair: (pair.margin, pair.place, pair.gap)))
+        return tuple(sorted(found, key=_rank))
 
     @cached_property
     def count_open(self) -> int:
@@ -146,8 +146,18 @@ class Review:
         return tuple(sorted(found, key=lambda item: item.last))
 
     def next_uncertain(self, here: Pair | None, back: bool = False) -> Pair | None:
-        """Return the pair that is a little less uncertain than this one, the most uncertain after the last."""
-        return _after(self.uncertain, here, back)
+        """Return the pair that is a little less uncertain than this one, decided or not; the most uncertain for None.
+
+        `back` is a little more uncertain. After the last comes the first.
+        """
+        order = self.uncertain
+        if not order:
+            return None
+        if here is None or here.margin is None:
+            return order[-1 if back else 0]
+        if back:
+            return next((pair for pair in reversed(order) if _rank(pair) < _rank(here)), order[-1])
+        return next((pair for pair in order if _rank(pair) > _rank(here)), order[0])
 
     def next_open(self, here: Pair | None, back: bool = False) -> Pair | None:
         """Return the next pair in time with something to decide; those of the same gap first, then of the next."""
@@ -181,6 +191,12 @@ class Review:
         ious = [track.iou for track in outcome.tracks if track.iou is not None]
         verdict = curation.clip_verdicts.get(outcome.frames)
         return Pair(place, gap, outcome, verdict, min(ious, default=None), margin)
+
+
+def _rank(pair: Pair) -> tuple[float, int, int]:
+    """Return by what uncertain pairs are sorted."""
+    assert pair.margin is not None  # those without are not among them
+    return pair.margin, pair.place, pair.gap
 
 
 def _after(order: Sequence[Pair], here: Pair | None, back: bool) -> Pair | None:

@@ -36,12 +36,12 @@ class ObjectLabels(TimeSeries):
         super().__init__((len(video), video.height, video.width), np.uint16)
         self._view = view
         self._known: tuple[Any, np.ndarray] | None = None
-        self._painted: tuple[int, np.ndarray] | None = None
+        self._painted: dict[int, np.ndarray] = {}
 
     def frame(self, index: int) -> np.ndarray:
         """Return the labels of a frame, with what was painted on it."""
-        if self._painted is not None and self._painted[0] == index:
-            return self._painted[1]
+        if index in self._painted:
+            return self._painted[index]
         about = self._view.about(index)
         if self._known is None or self._known[0] != about:
             labels = np.zeros(self.shape[1:], np.uint16)
@@ -51,16 +51,29 @@ class ObjectLabels(TimeSeries):
         return self._known[1]
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Paint on one frame: indices (frames, rows, columns) as a brush gives them, or (frame, ...)."""
-        frames, rest = key[0], key[1:]
-        index = int(np.asarray(frames).flat[0])
-        if self._painted is None or self._painted[0] != index:
-            self._painted = index, self.frame(index).copy()
-        self._painted[1][rest] = value
+        """Paint, as napari's brush does: at slices or arrays of indices (frames, rows, columns)."""
+        first, rest = key[0], key[1:]
+        if isinstance(first, slice):
+            frames = range(len(self))[first]
+            values = np.broadcast_to(value, (len(frames), *np.shape(value)[1:])) if np.ndim(value) else None
+            for place, index in enumerate(frames):
+                self._canvas(index)[rest] = value if values is None else values[place]
+            return
+        indices = np.broadcast_arrays(first, *rest)
+        values = np.broadcast_to(value, indices[0].shape)
+        for index in np.unique(indices[0]):
+            here = indices[0] == index
+            self._canvas(int(index))[tuple(part[here] for part in indices[1:])] = values[here]
 
-    def take_painted(self) -> tuple[int, np.ndarray] | None:
-        """Return the frame that was painted on and its labels, and forget them."""
-        painted, self._painted, self._known = self._painted, None, None
+    def _canvas(self, index: int) -> np.ndarray:
+        """Return the labels of a frame to be painted on."""
+        if index not in self._painted:
+            self._painted[index] = self.frame(index).copy()
+        return self._painted[index]
+
+    def take_painted(self) -> dict[int, np.ndarray]:
+        """Return the labels of the frames that were painted on, and forget them."""
+        painted, self._painted, self._known = self._painted, {}, None
         return painted
 
 
@@ -126,7 +139,7 @@ class MatchLayers:
     arrangement : Arrangement
         How both frames lie on the canvas.
     on_paint : callable
-        Called with the frame and its labels (height, width) uint16 when a stroke has ended.
+        Called when a stroke has ended, with the labels (height, width) uint16 of the frames that it changed.
     """
 
     def __init__(
@@ -136,7 +149,7 @@ class MatchLayers:
         frames: LazyFrames,
         view: PairView,
         arrangement: Arrangement,
-        on_paint: Callable[[int, np.ndarray], None],
+        on_paint: Callable[[dict[int, np.ndarray]], None],
     ) -> None:
         self._viewer_of = weakref.ref(viewer)
         self._video = video
@@ -263,11 +276,11 @@ class MatchLayers:
     def _take_painted(self, event: Any = None) -> None:
         layer = self.objects
         painted = self._objects.take_painted()
-        if layer is None or painted is None:
+        if layer is None or not painted:
             return
         # What was painted is part of our own history: undone by napari's, it would be there twice.
         layer._reset_history()
-        self._on_paint(*painted)
+        self._on_paint(painted)
 
     def _most_colours(self) -> int:
         review = self._view.review

@@ -43,6 +43,17 @@ class Pages(QWidget):
         self._group.idClicked.connect(self.show_page)
 
     @property
+    def name(self) -> str:
+        """The name of the page that is seen."""
+        return self._group.button(self._stack.currentIndex()).text()
+
+    def show_name(self, name: str) -> None:
+        """Show the page of this name."""
+        for button in self._group.buttons():
+            if button.text() == name:
+                self.show_page(self._group.id(button))
+
+    @property
     def current(self) -> QWidget:
         """The page that is seen."""
         return self._stack.currentWidget()

@@ -20,8 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from flowcut_napari.core.errors import printable
-from flowcut_napari.core.store import SUFFIX
-from flowcut_napari.viewer.preferences import PLUGIN
 from flowcut_napari.widgets.browse.widget import BrowseTab
 from flowcut_napari.widgets.curate.page import CuratePage
 from flowcut_napari.widgets.curate.shortcuts import Keys
@@ -34,6 +32,9 @@ from flowcut_napari.widgets.probe.mouse import ProbeMouse
 from flowcut_napari.widgets.probe.widget import ProbeTab
 from flowcut_napari.widgets.run.widget import RunTab
 from flowcut_napari.widgets.scrolled import scrolled
+from flowcut_napari.widgets.session.keeper import session_of
+from flowcut_napari.widgets.session.offers import OfferBar
+from flowcut_napari.widgets.session.panel_link import PanelLink
 from flowcut_napari.widgets.story.widget import StoryTab
 from flowcut_napari.widgets.tune.widget import TuneTab
 from flowcut_napari.widgets.video_bar import VideoBar
@@ -48,6 +49,8 @@ _PAGE_KEYS = (
     ("Pages", "F1", "this table"),
     ("Pages", "F2, F3, F4", "Masks, Curate, Dataset"),
     ("Pages", "F5", "make the masks of all frames, as the Run tab says"),
+    ("Pages", "F6", "make the dataset, as the Export tab says"),
+    ("Pages", "Page Down, Page Up", "the next clip of the dataset, the one before (Browse)"),
 )
 
 
@@ -77,6 +80,7 @@ class FlowCutPanel(QWidget):
             "tabs", ((self.tune, "Tune"), (self.story, "Story"), (self.probe, "Probe"), (self.run, "Run"))
         )
         self.dataset_tabs = _tabs("dataset tabs", ((self.export, "Export"), (self.browse, "Browse")))
+        self.export.browse_wanted.connect(self.show_dataset)
         self.curate = CuratePage(bench, _PAGE_KEYS)
         self.pages = Pages((("Masks", self.tabs), ("Curate", self.curate), ("Dataset", self.dataset_tabs)))
         self.pages.changed.connect(self._on_page)
@@ -84,6 +88,13 @@ class FlowCutPanel(QWidget):
         self._keys.cover(self)
         self._keys.cover(self.curate.timeline)
         self._keys.set_on(True)
+        self._dataset_keys = Keys(
+            bench.viewer, {"PageDown": self.browse.next_clip, "PageUp": self.browse.previous_clip}
+        )
+        self._dataset_keys.cover(self)
+        self.session = session_of(bench)
+        tabs = {"Masks": self.tabs, "Curate": self.curate.tabs, "Dataset": self.dataset_tabs}
+        self._link = PanelLink(bench, self.session, self.pages, tabs, self)
         self.notice = Notice()
         self.remark = QLabel()
         self.remark.setObjectName("remark")
@@ -96,6 +107,7 @@ class FlowCutPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(6)
+        layout.addWidget(OfferBar(self.session.offers))
         layout.addWidget(self.video_bar)
         layout.addWidget(self.view_bar)
         layout.addWidget(self.notice)
@@ -115,7 +127,9 @@ class FlowCutPanel(QWidget):
         bench.video_changed.connect(self._show_status)
         bench.remarked.connect(self.show_remark)
         # Only what is not a method of this object: it is gone by then.
-        self.destroyed.connect(_Detach(bench, self._probe_mouse, self._fetcher, self._keys, self.curate.ending()))
+        self.destroyed.connect(
+            _Detach(bench, self._probe_mouse, self._fetcher, (self._keys, self._dataset_keys), self.curate.ending())
+        )
         bench.attach_panel()
         self._show_trouble()
         self._show_status()
@@ -129,6 +143,7 @@ class FlowCutPanel(QWidget):
         # A floating dock is a window, too, but not one with which anything ends.
         if isinstance(window, QMainWindow):
             self.bench.end_with(window)
+            self.session.watch(window)
 
     def changeEvent(self, event: Any) -> None:  # Qt's name
         """Go for good when the dock is closed: napari only takes this out of it, and would leave it alive unseen."""
@@ -143,6 +158,7 @@ class FlowCutPanel(QWidget):
             "F3": partial(self.pages.show_page, self.curate),
             "F4": partial(self.pages.show_page, self.dataset_tabs),
             "F5": self.run.run,
+            "F6": self.export.export,
         }
 
     def show_keys(self) -> None:
@@ -150,8 +166,15 @@ class FlowCutPanel(QWidget):
         self.pages.show_page(self.curate)
         self.curate.tabs.setCurrentIndex(1)
 
+    def show_dataset(self, path: object) -> None:
+        """Look at the clips of a dataset."""
+        self.pages.show_page(self.dataset_tabs)
+        self.dataset_tabs.setCurrentIndex(1)
+        self.browse.open(str(path))
+
     def _on_page(self) -> None:
         self._show_page()
+        self._dataset_keys.set_on(self.pages.current is self.dataset_tabs)
         if self.pages.current is self.curate:
             self.curate.enter()
         else:
@@ -191,10 +214,8 @@ class FlowCutPanel(QWidget):
         self.restore.setVisible(bool(layers and layers.deleted))
 
     def open(self, path: str) -> None:
-        """Open a video, or a masks file with its video."""
-        if path.endswith(SUFFIX):
-            self.bench.viewer.open(path, plugin=PLUGIN)
-        else:
+        """Open a video, a masks file with its video, or a session."""
+        if not self.session.open_path(path):
             self.video_bar.open(path)
 
     def show_remark(self, text: str) -> None:
@@ -245,7 +266,12 @@ class _Detach:
     """What is left to do when a panel is destroyed; holds nothing of the panel itself."""
 
     def __init__(
-        self, bench: Any, probe_mouse: ProbeMouse, fetcher: Fetcher, keys: Keys, end_curating: Callable[[], None]
+        self,
+        bench: Any,
+        probe_mouse: ProbeMouse,
+        fetcher: Fetcher,
+        keys: tuple[Keys, ...],
+        end_curating: Callable[[], None],
     ) -> None:
         self._bench, self._probe_mouse, self._fetcher = bench, probe_mouse, fetcher
         self._keys, self._end_curating = keys, end_curating
@@ -253,7 +279,8 @@ class _Detach:
     def __call__(self, *_: object) -> None:
         quietly(lambda: self._probe_mouse.set_on(False))
         quietly(self._fetcher.cancel)
-        quietly(lambda: self._keys.set_on(False))
+        for keys in self._keys:
+            quietly(partial(keys.set_on, False))
         self._end_curating()
         quietly(self._bench.detach_panel)
 

@@ -68,8 +68,11 @@ def _judge_clip(verdict: Verdict | None, desk: CurationDesk) -> None:
 
 
 def _go_uncertain(back: bool, desk: CurationDesk) -> None:
-    review = desk.review
-    if review is not None and (pair := review.next_uncertain(desk.pair, back)) is not None:
+    review, here = desk.review, desk.pair
+    # Who comes from elsewhere begins with the most uncertain; who goes on goes on, whatever was decided meanwhile.
+    walked = here if here is not None and (here.place, here.gap) == desk.walked else None
+    if review is not None and (pair := review.next_uncertain(walked, back)) is not None:
+        desk.walked = pair.place, pair.gap
         desk.go(pair.frames[0], pair.gap)
 
 

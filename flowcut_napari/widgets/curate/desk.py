@@ -76,6 +76,8 @@ class CurationDesk(QObject):
         self._openings = 0
         self._is_shown = False
         self._hidden: list[Any] = []
+        # Place and gap of the pair that "next uncertain" came to last.
+        self.walked: tuple[int, int] | None = None
         self._chosen_identity: int | None = None
         self._refining: tuple[int, Key | None, Rle | None] = 0, None, None
         self._zoom_timer = QTimer(self)
@@ -409,14 +411,20 @@ class CurationDesk(QObject):
             self.view.selection = chosen
             if self.layers is not None:
                 self.layers.refresh_drawing()
-                if (identity := self.identity(self.chosen)) is not None:
-                    self.layers.paint_with(identity)
+            self._hold_brush()
             self.selection_changed.emit()
+
+    def _hold_brush(self) -> None:
+        """Let the brush paint what is chosen, whatever number that has now."""
+        identity = self.identity(self.chosen)
+        if self.layers is not None and identity is not None:
+            self.layers.paint_with(identity)
 
     def _follow(self) -> None:
         """Choose the mask of the same object in another frame; nothing where it has none."""
         found = [key for key in self.view.instances(self.frame) if self.identity(key) == self._chosen_identity]
         self.view.selection = tuple(found[:1]) if self._chosen_identity is not None else ()
+        self._hold_brush()
 
     # What is done.
 
@@ -464,6 +472,7 @@ class CurationDesk(QObject):
         known = self.review.curation.identity if self.review is not None else {}
         self.view.selection = tuple(key for key in self.view.selection if key in known)
         self._chosen_identity = self.identity(self.chosen)
+        self._hold_brush()
         self._refresh()
         self.changed.emit()
         self.pair_changed.emit()
@@ -473,15 +482,18 @@ class CurationDesk(QObject):
         if self.layers is not None:
             self.layers.refresh()
 
-    def _on_paint(self, frame: int, labels: np.ndarray) -> None:
+    def _on_paint(self, frames: dict[int, np.ndarray]) -> None:
         document = self.document
         if document is None:
             return
-        painted = {int(number): labels == number for number in np.unique(labels) if number}
-        self.act(
-            f"paint on frame {frame}",
-            lambda masks, _: editing.repaint(masks, frame, painted, document.curate),
-        )
+
+        def painted(masks: VideoMasks, _: Curation) -> VideoMasks:
+            for frame, labels in frames.items():
+                objects = {int(number): labels == number for number in np.unique(labels) if number}
+                masks = editing.repaint(masks, frame, objects, document.curate)
+            return masks
+
+        self.act(f"paint on frame {', '.join(map(str, frames))}", painted)
 
     def draw_new(self) -> None:
         """Let the brush paint an object that is nowhere yet."""

@@ -95,6 +95,7 @@ class _Dock:
     def __init__(self, bench: Workbench, timeline: Timeline) -> None:
         self._bench = bench
         self._timeline = timeline
+        self._holder = QWidget()
         self._dock: Any = None
 
     def show(self, on: bool) -> None:
@@ -102,12 +103,11 @@ class _Dock:
         if window is None:  # a viewer without a window
             return
         if self._dock is None and on:
-            holder = QWidget()
-            layout = QVBoxLayout(holder)
+            layout = QVBoxLayout(self._holder)
             layout.setContentsMargins(6, 2, 6, 2)
             layout.addWidget(self._timeline)
             self._dock = window.add_dock_widget(
-                holder, name="FlowCut timeline", area="bottom", add_vertical_stretch=False
+                self._holder, name="FlowCut timeline", area="bottom", add_vertical_stretch=False
             )
         if self._dock is not None:
             self._dock.setVisible(on)
@@ -117,6 +117,10 @@ class _Dock:
         if dock is not None:
             with contextlib.suppress(AttributeError):  # napari takes its window apart before it is gone
                 self._bench.viewer.window.remove_dock_widget(dock)
+            dock.deleteLater()
+        # napari only takes it out of the dock, and it would listen to the desk for ever.
+        self._holder.deleteLater()
+        self._timeline.deleteLater()
 
 
 def _end(bench: Workbench, desk: CurationDesk, keys: Keys, mouse: ChoosingMouse, dock: _Dock) -> None:

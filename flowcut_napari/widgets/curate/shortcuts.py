@@ -29,14 +29,14 @@ class Keys:
 
     def __init__(self, viewer: ViewerModel, keys: Mapping[str, Callable[[], object]]) -> None:
         self._viewer = viewer
-        self._keys = dict(keys)
+        self.keys = dict(keys)
         self._shortcuts: list[QShortcut] = []
         self._before: dict[Any, Any] = {}
         self.is_on = False
 
     def cover(self, widget: QWidget) -> None:
         """Let them work while a widget or one inside it has the focus; fields for text take their letters first."""
-        for key, act in self._keys.items():
+        for key, act in self.keys.items():
             shortcut = QShortcut(QKeySequence(key), widget)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)
@@ -57,16 +57,16 @@ class Keys:
 
     def bind_layer(self, layer: Any) -> None:
         """Let them come before those that a kind of layer has for itself: a brush's own undo, for instance."""
-        for key, act in self._keys.items():
-            layer.bind_key(key, partial(_call, act), overwrite=True)
+        for key, act in self.keys.items():
+            layer.bind_key(key, _function(act), overwrite=True)
 
     def _bind(self) -> None:
         from napari.utils.key_bindings import coerce_keybinding
 
-        for key, act in self._keys.items():
+        for key, act in self.keys.items():
             binding = coerce_keybinding(key)
             self._before[binding] = self._viewer.keymap.get(binding)
-            self._viewer.bind_key(key, partial(_call, act), overwrite=True)
+            self._viewer.bind_key(key, _function(act), overwrite=True)
 
     def _unbind(self) -> None:
         for binding, before in self._before.items():
@@ -76,6 +76,10 @@ class Keys:
         self._before.clear()
 
 
-def _call(act: Callable[[], object], *_: Any) -> None:
-    # napari tells which viewer or layer it is about.
-    act()
+def _function(act: Callable[[], object]) -> Callable[..., None]:
+    """Return an action as napari takes it: it asks callbacks for their name, and tells them viewer or layer."""
+
+    def do(*_: Any) -> None:
+        act()
+
+    return do

@@ -131,6 +131,11 @@ class ExportController(QObject):
             self.settings = replace(self.settings, **{**more, name: value})
             self._on_settings()
 
+    def set_settings(self, settings: ExportSettings) -> None:
+        """Set all of them at once."""
+        self.settings = settings
+        self._on_settings()
+
     def job(self) -> ExportJob:
         """Return the export as things are set now.
 
