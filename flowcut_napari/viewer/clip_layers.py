@@ -162,7 +162,7 @@ class ClipLayers:
         if selected := _alive(self._selected, viewer):
             viewer.layers.selection = set(selected)
         if self._camera is not None and not has_moved_on:
-            viewer.camera.center, viewer.camera.zoom = self._camera
+            viewer.scene.camera.center, viewer.scene.camera.zoom = self._camera
         self._hidden, self._selected, self._camera = [], [], None
 
     @property
@@ -177,12 +177,12 @@ class ClipLayers:
         viewer = self._viewer
         height, width = picture.labels.shape
         room = viewer.canvas.size
-        viewer.camera.center = (0.0, (height - 1) / 2, (width - 1) / 2)
-        viewer.camera.zoom = _MARGIN * min(room[0] / height, room[1] / width)
+        viewer.scene.camera.center = (0.0, (height - 1) / 2, (width - 1) / 2)
+        viewer.scene.camera.zoom = _MARGIN * min(room[0] / height, room[1] / width)
 
     def _begin(self, viewer: ViewerModel) -> None:
         self.is_on = True
-        self._camera = (tuple(viewer.camera.center), float(viewer.camera.zoom)) if len(viewer.layers) else None
+        self._camera = (tuple(viewer.scene.camera.center), float(viewer.scene.camera.zoom)) if len(viewer.layers) else None
         self._selected = [weakref.ref(layer) for layer in viewer.layers.selection]
         for layer in viewer.layers:
             self._hide(layer)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from flowcut_napari.core.cache import expand_home
 from flowcut_napari.core.clip_view import spread
@@ -96,10 +96,16 @@ class BrowseDesk(QObject):
         self.picture: ClipPicture | None = None
         self._is_seen = False
         self._is_wanted = True
+        # What the user gave for what is being opened; empty where it is the same dataset with other frames.
+        self._address = ""
         # Of the dataset: answers about an older one come too late.
         self._dataset_number = 0
         self._request: ClipRequest | None = None
         self._direction = 1
+        self._leaving = QTimer(self)
+        self._leaving.setSingleShot(True)
+        self._leaving.setInterval(0)
+        self._leaving.timeout.connect(self._leave)
         self._opener.changed.connect(self.changed)
         self._opener.opened.connect(self._on_opened)
         self._opener.failed.connect(self._say)
@@ -127,6 +133,7 @@ class BrowseDesk(QObject):
             return
         path = expand_home(address.strip())
         self.problem = ""
+        self._address = str(path)
 
         def find(tell: Callable[[Progress], None]) -> Dataset:
             return open_dataset(path, tell)
@@ -138,7 +145,7 @@ class BrowseDesk(QObject):
         dataset = self.dataset
         if dataset is None or not folder:
             return
-        self.problem = ""
+        self.problem = self._address = ""
         self._opener.start(folder, lambda _tell: dataset.with_root(Path(folder)))
 
     def cancel(self) -> None:
@@ -238,14 +245,26 @@ class BrowseDesk(QObject):
             self._show()
             self.clip_changed.emit()
 
-    def detach(self) -> None:
-        """Say that the tab is left: what was seen before the clips is seen again."""
+    def detach(self, *, at_once: bool = False) -> None:
+        """Say that the tab is left: what was seen before the clips is seen again, in a moment or `at_once`.
+
+        While Qt takes a dock apart a canvas must not be drawn, which taking layers away does; the next page, on the
+        other hand, is to find things as they were.
+        """
         self._is_seen = False
-        # The window may be on its way out.
-        quietly(self._show)
+        if at_once:
+            self._leave()
+        else:
+            self._leaving.start()
+
+    def _leave(self) -> None:
+        if not self._bench.is_shut:
+            # The window may be on its way out.
+            quietly(self._show)
 
     def shutdown(self) -> None:
         """End all that goes on. May be called again."""
+        self._leaving.stop()
         self._opener.stop()
         self._loader.stop()
 
@@ -272,7 +291,8 @@ class BrowseDesk(QObject):
         is_same = self.dataset is not None and self.dataset.path == dataset.path
         before = (self.filter, self.place) if is_same else ("", 0)
         self._take(dataset)
-        self.recent.put(str(dataset.path))
+        if self._address:
+            self.recent.put(self._address)
         self.filter = before[0]
         self.numbers = dataset.find(self.filter)
         self.place = min(before[1], max(0, len(self.numbers) - 1))

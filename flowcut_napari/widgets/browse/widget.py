@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -53,6 +54,11 @@ class BrowseTab(QWidget):
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
         self._typed.setInterval(_TYPING)
+        # Another page may show layers of its own, and takes them away only when this one is seen already.
+        self._arrival = QTimer(self)
+        self._arrival.setSingleShot(True)
+        self._arrival.setInterval(0)
+        self._arrival.timeout.connect(self.desk.attach)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
         layout.setSpacing(8)
@@ -94,13 +100,21 @@ class BrowseTab(QWidget):
         """Bring the clip into the canvas."""
         super().showEvent(event)
         if not event.spontaneous():  # else the window came back from where it was put away
-            self.desk.attach()
+            self._arrival.start()
 
     def hideEvent(self, event: Any) -> None:  # Qt's name
         """Leave the canvas as it was before."""
         super().hideEvent(event)
         if not event.spontaneous():
-            self.desk.detach()
+            self._arrival.stop()
+            self.desk.detach(at_once=self._is_page_turned())
+
+    def _is_page_turned(self) -> bool:
+        """Whether another tab or page took the place of this one, and not all of the panel is hidden or gone."""
+        widget: Any = self
+        while widget is not None and not widget.isHidden():
+            widget = widget.parentWidget()
+        return widget is self or (widget is not None and isinstance(widget.parentWidget(), QStackedWidget))
 
     # How it is built.
 
