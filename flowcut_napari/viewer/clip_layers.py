@@ -22,6 +22,8 @@ _MISSING, _GROUND = 72, 0
 # Between frames: a share of the width of one.
 _GAP = 0.02
 _LARGEST_GAP = 24
+# Of the largest size at which frames can be seen.
+_GOOD_ENOUGH = 0.93
 # Of the canvas, filled by the picture.
 _MARGIN = 0.97
 
@@ -41,7 +43,7 @@ class ClipPicture:
 
 
 def columns_for(count: int, size: tuple[int, int], room: float) -> int:
-    """Return in how many columns frames are seen largest.
+    """Return in how many columns frames are seen largest; where others are almost as good, side by side.
 
     Parameters
     ----------
@@ -62,8 +64,9 @@ def columns_for(count: int, size: tuple[int, int], room: float) -> int:
         rows = math.ceil(count / columns)
         return min(room / (columns * size[1]), 1 / (rows * size[0]))
 
-    # Of equal ones that with more side by side.
-    return max(range(1, max(1, count) + 1), key=lambda columns: (scale(columns), columns))
+    possible = range(1, max(1, count) + 1)
+    best = max(map(scale, possible))
+    return max(columns for columns in possible if scale(columns) >= _GOOD_ENOUGH * best)
 
 
 def compose(view: ClipView, room: float) -> ClipPicture:
@@ -182,7 +185,8 @@ class ClipLayers:
 
     def _begin(self, viewer: ViewerModel) -> None:
         self.is_on = True
-        self._camera = (tuple(viewer.scene.camera.center), float(viewer.scene.camera.zoom)) if len(viewer.layers) else None
+        camera = viewer.scene.camera
+        self._camera = (tuple(camera.center), float(camera.zoom)) if len(viewer.layers) else None
         self._selected = [weakref.ref(layer) for layer in viewer.layers.selection]
         for layer in viewer.layers:
             self._hide(layer)
