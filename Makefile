@@ -45,6 +45,7 @@ bench: $(VENV)/.full
 # How quick the window is, drawing included; needs FLOWCUT_TEST_DATA or VIDEO.
 bench-gui: $(VENV)/.full system-deps
 	env -u QT_QPA_PLATFORM tests/gui/with-display.sh $(BIN)/python tests/benchmarks/gui.py $(VIDEO)
+	env -u QT_QPA_PLATFORM tests/gui/with-display.sh $(BIN)/python tests/benchmarks/curating.py
 
 # The pictures of docs/workbench.md.
 gallery: $(VENV)/.full system-deps

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 
+_LEAST_WIDTH, _WIDTH = 390, 414
 _PAGE_KEYS = (
     ("Pages", "F1", "this table"),
     ("Pages", "F2, F3, F4", "Masks, Curate, Dataset"),
@@ -66,7 +67,7 @@ class FlowCutPanel(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("flowcut panel")
-        self.setMinimumWidth(390)
+        self.setMinimumWidth(_LEAST_WIDTH)
         bench = self.bench = workbench_of(viewer)
         self.video_bar = VideoBar(bench)
         self.view_bar = ViewBar(bench)
@@ -144,6 +145,10 @@ class FlowCutPanel(QWidget):
         if isinstance(window, QMainWindow):
             self.bench.end_with(window)
             self.session.watch(window)
+
+    def sizeHint(self) -> QSize:  # Qt's name
+        """Return a width that leaves the canvas most of a laptop's screen, whatever a tab would like."""
+        return QSize(_WIDTH, super().sizeHint().height())
 
     def changeEvent(self, event: Any) -> None:  # Qt's name
         """Go for good when the dock is closed: napari only takes this out of it, and would leave it alive unseen."""

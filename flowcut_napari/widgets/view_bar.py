@@ -39,7 +39,7 @@ class ViewBar(QWidget):
             button.clicked.connect(lambda on, kind=kind: self.show_kind(kind, bool(on)))
             layout.addWidget(button)
             self.buttons[kind] = button
-        layout.addSpacing(8)
+        layout.addSpacing(4)
         self.iteration = QSpinBox()
         self.iteration.setObjectName("iteration")
         self.iteration.setToolTip("The iteration whose eigenvector and cut are shown")

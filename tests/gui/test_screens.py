@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import data_path
+from made_masks import write_clip
 from napari_window import OUTPUT, Window, settle, wait, wait_until
 from PIL import Image
 
@@ -49,11 +51,11 @@ def cut_off(panel: Any) -> list[str]:
     return found
 
 
-def sideways(panel: Any) -> list[str]:
+def sideways(tabs: Any) -> list[str]:
     """Return the tabs whose content is wider than the place it has."""
     from qtpy.QtWidgets import QScrollArea
 
-    areas = [area for area in panel.tabs.findChildren(QScrollArea) if area.isVisible()]
+    areas = [area for area in tabs.findChildren(QScrollArea) if area.isVisible()]
     return [
         f"{area.widget().objectName()}: {area.widget().minimumSizeHint().width()} in {area.viewport().width()} px"
         for area in areas
@@ -75,7 +77,7 @@ def look_through(window: Window, name: str, size: tuple[int, int]) -> None:
             window.panel.probe.controller.compare((rows // 2, cols // 2 + 3))
         picture = keep_picture(window, f"{name}_{tab.lower()}_{size[0]}")
         assert picture.shape[:2] == (size[1], size[0])
-        faults += [f"{tab}: {fault}" for fault in (*cut_off(window.panel), *sideways(window.panel))]
+        faults += [f"{tab}: {fault}" for fault in (*cut_off(window.panel), *sideways(window.panel.tabs))]
         if tab == "Probe":
             window.click("probe")
     assert colours(viewer.screenshot(canvas_only=True, flash=False)) > 1000
@@ -120,3 +122,32 @@ def test_every_tab_can_be_read_in_a_window_as_small_as_napari_opens_it(window: W
     window.open_sample()
     settle(window.bench)
     look_through(window, "small", (1089, 630))
+
+
+@pytest.mark.parametrize("size", [(1089, 630), *SIZES], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_pages_for_curating_and_for_datasets_can_be_read(
+    window: Window, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    write_clip(tmp_path, tmp_path / "masks", 12)
+    window.viewer.window.resize(*size)
+    window.panel.open(str(tmp_path / "masks" / "clip.masks.json"))
+    desk = window.panel.curate.desk
+    wait_until(lambda: desk.document is not None, "the document")
+    window.click("page Curate")
+    wait(300)
+    desk.select_next()
+    desk.select_next(add=True)
+    window.click("reject_clip")
+    desk.flush()
+    wait(100)
+    faults = []
+    for page, tabs in (("Curate", window.panel.curate.tabs), ("Dataset", window.panel.dataset_tabs)):
+        window.click(f"page {page}")
+        for place in range(tabs.count()):
+            tabs.setCurrentIndex(place)
+            wait(300)
+            tab = tabs.tabText(place)
+            keep_picture(window, f"{tab.lower()}_{size[0]}")
+            faults += [f"{tab}: {fault}" for fault in cut_off(window.panel)]
+            faults += [f"{tab}: {fault}" for fault in sideways(tabs)]
+    assert faults == []

@@ -90,19 +90,19 @@ def _go_broken(back: bool, desk: CurationDesk) -> None:
         desk.say(found.describe())
 
 
-def _uncertain_scope(word: str, desk: CurationDesk) -> str | None:
+def _uncertain_scope(desk: CurationDesk) -> str | None:
     count = len(desk.review.uncertain) if desk.review else 0
-    return f"{word} uncertain ({count})" if count else None
+    return f"Uncertain ({count})" if count else None
 
 
-def _open_scope(word: str, desk: CurationDesk) -> str | None:
+def _open_scope(desk: CurationDesk) -> str | None:
     count = desk.review.count_open if desk.review else 0
-    return f"{word} undecided ({count})" if count else None
+    return f"Undecided ({count})" if count else None
 
 
-def _broken_scope(word: str, desk: CurationDesk) -> str | None:
+def _broken_scope(desk: CurationDesk) -> str | None:
     count = len(desk.review.breaks) if desk.review else 0
-    return f"{word} lost object ({count})" if count else None
+    return f"Lost objects ({count})" if count else None
 
 
 def _next_gap(back: bool, desk: CurationDesk) -> None:
@@ -361,7 +361,7 @@ ACTIONS: tuple[Action, ...] = (
         "Go",
         "to the next uncertain pair: an IoU of it is close to the threshold",
         partial(_go_uncertain, False),
-        partial(_uncertain_scope, "Next"),
+        _uncertain_scope,
     ),
     Action(
         "last_uncertain",
@@ -369,18 +369,16 @@ ACTIONS: tuple[Action, ...] = (
         "Go",
         "to the uncertain pair before",
         partial(_go_uncertain, True),
-        partial(_uncertain_scope, "Last"),
+        _uncertain_scope,
     ),
-    Action(
-        "next_open", "U", "Go", "to the next undecided pair", partial(_go_open, False), partial(_open_scope, "Next")
-    ),
+    Action("next_open", "U", "Go", "to the next undecided pair", partial(_go_open, False), _open_scope),
     Action(
         "last_open",
         "Shift+U",
         "Go",
         "to the undecided pair before",
         partial(_go_open, True),
-        partial(_open_scope, "Last"),
+        _open_scope,
     ),
     Action(
         "next_broken",
@@ -388,7 +386,7 @@ ACTIONS: tuple[Action, ...] = (
         "Go",
         "to where the next object is lost",
         partial(_go_broken, False),
-        partial(_broken_scope, "Next"),
+        _broken_scope,
     ),
     Action(
         "last_broken",
@@ -396,7 +394,7 @@ ACTIONS: tuple[Action, ...] = (
         "Go",
         "to where the object before was lost",
         partial(_go_broken, True),
-        partial(_broken_scope, "Last"),
+        _broken_scope,
     ),
     Action("next_gap", "G", "Go", "to the next gap", partial(_next_gap, False), partial(_gap_scope, "Next")),
     Action("last_gap", "Shift+G", "Go", "to the gap before", partial(_next_gap, True), partial(_gap_scope, "Last")),

@@ -31,9 +31,8 @@ class ActionButton(QPushButton):
         self._desk = desk
         self._word, self._idle = word, idle
         self.setObjectName(name)
-        self.setSizePolicy(
-            QSizePolicy.Policy.Ignored if not word else QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
-        )
+        # What it would do may take more words than there is room for: the panel must not grow for them.
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         # Three of them side by side in a narrow panel: the theme's own padding would cut their words off.
         self.setStyleSheet("QPushButton { padding: 4px 4px; min-width: 20px; }")
         self.clicked.connect(self._act)
