@@ -122,47 +122,45 @@ class Matcher:
     """`match_video` for one video that is matched again and again: only what changed is compared again."""
 
     def __init__(self) -> None:
-        # By places: the masks of both frames, as objects, and their IoU.
-        self._iou: dict[tuple[int, int], tuple[list[Rle], list[Rle], np.ndarray]] = {}
+        self._frames: list[list[Rle]] = []
+        self._iou: dict[tuple[int, int], np.ndarray] = {}
         self._matches: dict[tuple[int, int], Matches] = {}
         self._asked: tuple[float, MatchMethod] | None = None
 
     def match_video(
         self, frames: Sequence[Sequence[Rle]], span: int, iou_threshold: float = 0.5, method: MatchMethod = "argmax"
     ) -> dict[tuple[int, int], Matches]:
-        """Match as `match_video` does."""
+        """Match as `match_video` does; masks are the same if they are the same objects."""
         if self._asked != (iou_threshold, method):
             self._asked = iou_threshold, method
             self._matches.clear()
+        before = self._frames + [[]] * (len(frames) - len(self._frames))
+        is_same = [
+            place < len(self._frames)
+            and len(old) == len(new)
+            and all(mask is kept for mask, kept in zip(old, new, strict=True))
+            for place, (old, new) in enumerate(zip(before, frames, strict=False))
+        ]
+        self._frames = [list(masks) for masks in frames]
         matches = {}
         for place, masks in enumerate(frames):
-            stale = [
-                other
-                for other in range(place + 1, min(place + span, len(frames) - 1) + 1)
-                if not self._is_known(place, other, masks, frames[other])
-            ]
-            columns = np.cumsum([0, *(len(frames[other]) for other in stale)])
-            iou = rle_iou_matrix(masks, [mask for other in stale for mask in frames[other]])
-            for spot, other in enumerate(stale):
-                part = iou[:, columns[spot] : columns[spot + 1]]
-                self._iou[place, other] = list(masks), list(frames[other]), part
-                self._matches.pop((place, other), None)
-            for other in range(place + 1, min(place + span, len(frames) - 1) + 1):
-                pair = place, other
+            pairs = [(place, other) for other in range(place + 1, min(place + span, len(frames) - 1) + 1)]
+            stale = [pair for pair in pairs if pair not in self._iou or not (is_same[place] and is_same[pair[1]])]
+            if stale:
+                columns = np.cumsum([0, *(len(frames[other]) for _, other in stale)])
+                iou = rle_iou_matrix(masks, [mask for _, other in stale for mask in frames[other]])
+                for spot, pair in enumerate(stale):
+                    self._iou[pair] = iou[:, columns[spot] : columns[spot + 1]]
+                    self._matches.pop(pair, None)
+            for pair in pairs:
                 if pair not in self._matches:
-                    self._matches[pair] = match_iou(self._iou[pair][2], iou_threshold, method)
+                    self._matches[pair] = match_iou(self._iou[pair], iou_threshold, method)
                 matches[pair] = self._matches[pair]
+        # What was not asked for this time may be of other masks than those that are remembered now.
+        for pair in [pair for pair in self._iou if pair not in matches]:
+            del self._iou[pair]
+            self._matches.pop(pair, None)
         return matches
-
-    def _is_known(self, place: int, other: int, first: Sequence[Rle], second: Sequence[Rle]) -> bool:
-        known = self._iou.get((place, other))
-        return (
-            known is not None
-            and len(known[0]) == len(first)
-            and len(known[1]) == len(second)
-            and all(mask is kept for mask, kept in zip(first, known[0], strict=True))
-            and all(mask is kept for mask, kept in zip(second, known[1], strict=True))
-        )
 
 
 def iou_matrix(masks_a: Sequence[np.ndarray] | np.ndarray, masks_b: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:

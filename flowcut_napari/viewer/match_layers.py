@@ -119,7 +119,8 @@ class MatchDrawings(TimeSeries):
     def frame(self, index: int) -> np.ndarray:
         """Return the drawing for a frame."""
         view = self._view
-        about = index, view.pair(index), view.about(index), view.about(view.partner(index) or index), view.selection
+        partner = view.partner(index)
+        about = index, view.pair(index), view.about(index), partner and view.about(partner), view.selection
         if self._known is None or self._known[0] != about:
             self._known = about, draw_pair(view, index, self.arrangement)
         return self._known[1]
@@ -165,6 +166,7 @@ class MatchLayers:
         }
         self._layers: dict[str, Layer] = {}
         self._colours = 0
+        self._shown: dict[str, Any] = {}
 
     def __getitem__(self, role: str) -> Layer | None:
         """Return the layer of a role; None while it is not there, or if it was deleted."""
@@ -201,13 +203,23 @@ class MatchLayers:
                 viewer.layers.remove(layer)
         self._layers.clear()
 
-    def refresh(self) -> None:
-        """Draw all anew, for the frame that is in sight."""
+    def refresh(self, frame: int, *, painted: bool = False) -> None:
+        """Draw anew what has changed of the frame that is in sight; after a stroke of the brush that is all of it."""
         self._give_colours()
+        shown = self._about(frame)
         for role in ROLES:
             layer = self[role]
-            if layer is not None:
+            if layer is not None and (painted or shown[role] != self._shown.get(role)):
                 layer.refresh(extent=False)
+        self._shown = shown
+
+    def _about(self, frame: int) -> dict[str, Any]:
+        """Return what each layer shows of a frame; equal where nothing changed."""
+        view, partner = self._view, self._view.partner(frame)
+        objects = frame, view.about(frame)
+        others = partner, view.about(partner) if partner is not None else None
+        matches = objects, others, view.pair(frame), view.selection
+        return {"partner frame": partner, "partner objects": others, "objects": objects, "matches": matches}
 
     def refresh_drawing(self) -> None:
         """Draw the matches anew, for another choice of objects."""

@@ -438,12 +438,12 @@ class CurationDesk(QObject):
             done = document.do(label, change(document.masks, document.review.curation))
         except FlowCutError as error:
             self._bench.remarked.emit(str(error))
-            self._refresh()  # what was painted is taken away
+            self._refresh(painted=True)  # what was painted is taken away
             return False
         if done:
             self._show_document()
         else:
-            self._refresh()
+            self._refresh(painted=True)
         return done
 
     def undo(self) -> None:
@@ -478,9 +478,9 @@ class CurationDesk(QObject):
         self.pair_changed.emit()
         self.selection_changed.emit()
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, painted: bool = False) -> None:
         if self.layers is not None:
-            self.layers.refresh()
+            self.layers.refresh(self.frame, painted=painted)
 
     def _on_paint(self, frames: dict[int, np.ndarray]) -> None:
         document = self.document
@@ -493,7 +493,8 @@ class CurationDesk(QObject):
                 masks = editing.repaint(masks, frame, objects, document.curate)
             return masks
 
-        self.act(f"paint on frame {', '.join(map(str, frames))}", painted)
+        if self.act(f"paint on frame {', '.join(map(str, frames))}", painted):
+            self._refresh(painted=True)  # a stroke may be of another number than what it became
 
     def draw_new(self) -> None:
         """Let the brush paint an object that is nowhere yet."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QRect, QSize, Qt
-from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from flowcut_napari.core.review import Pair
+from flowcut_napari.core.review import Pair, Review
 from flowcut_napari.widgets.curate.desk import CurationDesk
 
 _LEFT = 54
@@ -35,7 +35,8 @@ class Timeline(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._desk = desk
         self._picture: QPixmap | None = None
-        desk.changed.connect(self._forget)
+        self._drawn: dict[tuple[int, int], Pair] = {}
+        desk.changed.connect(self._on_changed)
         desk.parameters_changed.connect(self._forget)
         desk.pair_changed.connect(self.update)
 
@@ -109,10 +110,9 @@ class Timeline(QWidget):
             place = QRect(0, _TOP + row * _ROW, _LEFT - 8, _ROW - 3)
             painter.setPen(ink if gap == self._desk.view.gap else _faded(ink))
             painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"gap {gap}")
-        if self._picture is None:
-            self._picture = self._draw_cells()
+        picture = self._draw_cells(review)
         top = _TOP + len(gaps) * _ROW
-        painter.drawPixmap(QRect(_LEFT, _TOP, self.width() - _LEFT - 4, len(gaps) * _ROW), self._picture)
+        painter.drawPixmap(QRect(_LEFT, _TOP, self.width() - _LEFT - 4, len(gaps) * _ROW), picture)
         painter.setPen(QPen(QColor(255, 150, 60), 2))
         for lost in review.breaks:
             place_of = review.place_of(lost.last[0])
@@ -124,16 +124,18 @@ class Timeline(QWidget):
             painter.setPen(QPen(ink, 2))
             painter.drawRect(self.cell(pair).adjusted(-2, -2, 2, 2))
 
-    def _draw_cells(self) -> QPixmap:
-        """Draw a pixel column for each frame into a picture, which is then stretched: 3,000 frames are no slower."""
-        review, gaps = self._desk.review, self._desk.parameters.gaps
-        assert review is not None  # asked only then
-        width = max(1, self.width() - _LEFT - 4)
-        image = QImage(width, len(gaps) * _ROW, QImage.Format.Format_RGB32)
-        image.fill(self.palette().color(QPalette.ColorRole.Window))
-        painter = QPainter(image)
+    def _draw_cells(self, review: Review) -> QPixmap:
+        """Return the cells as a picture, of which only those are drawn anew that have changed."""
+        if self._picture is None:
+            size = QSize(max(1, self.width() - _LEFT - 4), len(self._desk.parameters.gaps) * _ROW)
+            self._picture = QPixmap(size)
+            self._picture.fill(self.palette().color(QPalette.ColorRole.Window))
+            self._drawn = {}
+        painter = QPainter(self._picture)
         threshold = review.curation.parameters.iou
-        for pair in review.pairs.values():
+        for key, pair in review.pairs.items():
+            if self._drawn.get(key) is pair:
+                continue
             place = self.cell(pair).translated(-_LEFT, -_TOP)
             if place.width() > 3:
                 place.setWidth(place.width() - 1)
@@ -142,7 +144,8 @@ class Timeline(QWidget):
                 colour = _ACCEPTED if pair.verdict == "accept" else _REJECTED
                 painter.fillRect(QRect(place.x(), place.bottom() - 3, place.width(), 4), colour)
         painter.end()
-        return QPixmap.fromImage(image)
+        self._drawn = dict(review.pairs)
+        return self._picture
 
     def _draw_axis(self, painter: QPainter, top: int, ink: QColor) -> None:
         review = self._desk.review
@@ -157,6 +160,13 @@ class Timeline(QWidget):
     def _cell_width(self) -> float:
         review = self._desk.review
         return (self.width() - _LEFT - 4) / max(1, len(review.frames) if review else 1)
+
+    def _on_changed(self) -> None:
+        review = self._desk.review
+        if review is None or self._drawn.keys() != review.pairs.keys():
+            self._forget()  # another video
+        else:
+            self.update()
 
     def _forget(self) -> None:
         self._picture = None
