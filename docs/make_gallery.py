@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -69,11 +70,64 @@ def main() -> None:
         panel.run.out.setText("~/flowcut-masks")  # where it goes is nobody's business but the reader's own
         take("run")
         until(lambda: not panel.run.controller.progress.is_going_on)
+        take_curating(panel, take, until)
+        take_dataset(panel, Path(folder), take, until)
+        panel.pages.show_page(tabs)
     tabs.setCurrentWidget(area_of(panel.tune))
     panel.tune.controller.choose_preset("flowcut")
     until(lambda: bench.trouble)
     take("missing_weights")
     viewer.close()
+
+
+def take_curating(panel: Any, take: Callable[[str], None], until: Callable[[Callable[[], object]], None]) -> None:
+    """Take the match view with a mask that was deleted, a pair with a verdict, and the table of keys."""
+    from flowcut_napari.widgets.curate.actions import BY_NAME
+
+    desk = panel.curate.desk
+    until(lambda: desk.document)
+    panel.pages.show_page(panel.curate)
+    until(lambda: desk.layers and desk.layers.is_shown)
+    for frame, verdict in ((2, "accept_clip"), (3, "accept_clip"), (16, "reject_clip")):
+        desk.go(frame, 1)
+        BY_NAME[verdict].act(desk)
+    desk.go(17, 2)
+    desk.select_next()
+    BY_NAME["delete_mask"].act(desk)
+    desk.go(FRAME, 4)
+    desk.select(None)
+    desk.select_next()
+    desk.select_next(add=True)
+    panel.show_remark("")
+    take("curate")
+    desk.go(17, 2)
+    desk.select(desk.keys_in_sight()[0])
+    take("left_out")
+    panel.curate.tabs.setCurrentIndex(1)
+    take("keys")
+    panel.curate.tabs.setCurrentIndex(0)
+
+
+def take_dataset(
+    panel: Any, folder: Path, take: Callable[[str], None], until: Callable[[Callable[[], object]], None]
+) -> None:
+    """Take the Export tab with its counts and a dataset that was made, and a clip of it in the Browse tab."""
+    export, browse = panel.export, panel.browse
+    panel.pages.show_page(panel.dataset_tabs)
+    export.controller.edit("out", str(folder / "dataset"))
+    until(lambda: export.controller.counting.counts and not export.controller.counting.is_counting)
+    export.export()
+    until(lambda: export.controller.progress.state == "done")
+    # Where it goes is nobody's business but the reader's own.
+    export.out.setText("~/dataset")
+    export.text.setText(export.text.text().replace(str(folder), "~"))
+    take("export")
+    export.browse_wanted.emit(folder / "dataset")
+    until(lambda: browse.desk.dataset is not None)
+    browse.next_clip()
+    until(lambda: "dataset clip" in [layer.name for layer in panel.bench.viewer.layers])
+    browse.path.setEditText("~/dataset")
+    take("browse")
 
 
 def area_of(tab: object) -> object:

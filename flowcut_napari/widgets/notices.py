@@ -55,7 +55,7 @@ class Notice(QFrame):
 
 def plain(text: str) -> str:
     """Return a text as a tooltip that shows it as it is, also where it looks like HTML, such as a name of a file."""
-    return f"<qt>{html.escape(text)}</qt>"
+    return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")
 
 
 def readable(trouble: Trouble) -> str:

@@ -194,6 +194,7 @@ class FlowCutPanel(QWidget):
         self.view_bar.setVisible(self._is_making)
         self.live.setVisible(self._is_making)
         self._show_trouble()
+        self._show_status()
 
     def _footer(self) -> QHBoxLayout:
         bench = self.bench
@@ -237,7 +238,9 @@ class FlowCutPanel(QWidget):
 
     def _show_status(self, *_: object) -> None:
         bench = self.bench
-        if bench.trouble is not None and self._is_making:
+        if not self._is_making and bench.video is not None:
+            self.status.setText("")
+        elif bench.trouble is not None:
             self.status.setText("no answer, see above")
         else:
             self.status.setText(status_text(bench.work, bench.milliseconds, bench.video is not None))

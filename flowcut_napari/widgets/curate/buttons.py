@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
 
 from flowcut_napari.widgets.curate.actions import BY_NAME
 from flowcut_napari.widgets.curate.desk import CurationDesk
+from flowcut_napari.widgets.notices import plain
 
 
 class ActionButton(QPushButton):
@@ -29,7 +32,7 @@ class ActionButton(QPushButton):
         super().__init__(parent)
         self.action = BY_NAME[name]
         self._desk = desk
-        self._word, self._idle = word, idle
+        self._word, self._idle, self._text = word, idle, ""
         self.setObjectName(name)
         # What it would do may take more words than there is room for: the panel must not grow for them.
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -43,8 +46,18 @@ class ActionButton(QPushButton):
         scope = self.action.scope(self._desk)
         self.setEnabled(scope is not None)
         title = self.action.title[:1].upper() + self.action.title[1:]
-        self.setText(self._word or scope or self._idle or title)
-        self.setToolTip(f"{scope or title} ({self.action.key})" if self._word else f"{title} ({self.action.key})")
+        self._text = self._word or scope or self._idle or title
+        self._fit()
+        lines = [scope] if scope and scope != self._word else []
+        self.setToolTip(plain("\n".join([*lines, f"{title} ({self.action.key})"])))
+
+    def resizeEvent(self, event: Any) -> None:  # Qt's name
+        """Show as much of the text as there is room for."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.setText(self.fontMetrics().elidedText(self._text, Qt.TextElideMode.ElideRight, self.width() - 10))
 
     def _act(self) -> None:
         self.action.act(self._desk)

@@ -16,10 +16,12 @@ _TOP = 4
 _ROW = 18
 _BREAKS = 8
 _AXIS = 16
+_LEGEND = 18
 # From a match that hardly is one to a sure one; the same to colour-blind eyes by its lightness.
 _LOW, _HIGH = QColor(150, 35, 60), QColor(245, 225, 120)
 _NO_MATCH = QColor(70, 74, 82)
-_NO_CLIP = QColor(40, 43, 49)
+_NO_CLIP = QColor(0, 0, 0, 70)
+_LOST = QColor(255, 150, 60)
 _ACCEPTED, _REJECTED = QColor(70, 200, 120), QColor(235, 90, 80)
 
 
@@ -42,7 +44,7 @@ class Timeline(QWidget):
 
     def sizeHint(self) -> QSize:  # Qt's name
         """Return the room that the gaps need."""
-        return QSize(600, _TOP + _ROW * len(self._desk.parameters.gaps) + _BREAKS + _AXIS)
+        return QSize(600, _TOP + _ROW * len(self._desk.parameters.gaps) + _BREAKS + _AXIS + _LEGEND)
 
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """Return the same height, and a width with which a window can live."""
@@ -113,12 +115,13 @@ class Timeline(QWidget):
         picture = self._draw_cells(review)
         top = _TOP + len(gaps) * _ROW
         painter.drawPixmap(QRect(_LEFT, _TOP, self.width() - _LEFT - 4, len(gaps) * _ROW), picture)
-        painter.setPen(QPen(QColor(255, 150, 60), 2))
+        painter.setPen(QPen(_LOST, 2))
         for lost in review.breaks:
             place_of = review.place_of(lost.last[0])
             x = round(_LEFT + ((place_of or 0) + 0.5) * self._cell_width())
             painter.drawLine(x, top, x, top + _BREAKS - 3)
         self._draw_axis(painter, top + _BREAKS, ink)
+        self._draw_legend(painter, top + _BREAKS + _AXIS, ink, review.curation.parameters.iou)
         pair = self._desk.pair
         if pair is not None:
             painter.setPen(QPen(ink, 2))
@@ -157,6 +160,44 @@ class Timeline(QWidget):
             text = QRect(x - 30, top, 60, _AXIS - 2)
             painter.drawText(text, Qt.AlignmentFlag.AlignCenter, str(review.frames[place]))
 
+    def _draw_legend(self, painter: QPainter, top: int, ink: QColor, threshold: float) -> None:
+        """Say what the colours are."""
+        x, middle, height = _LEFT, top + _LEGEND // 2, 9
+
+        def write(text: str) -> None:
+            nonlocal x
+            width = painter.fontMetrics().horizontalAdvance(text)
+            painter.setPen(_faded(ink))
+            painter.drawText(
+                QRect(x, top, width + 4, _LEGEND), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text
+            )
+            x += width + 6
+
+        def box(colour: QColor, width: int, tall: int = height) -> None:
+            nonlocal x
+            painter.fillRect(QRect(x, middle - tall // 2, width, tall), colour)
+            x += width
+
+        write(f"weakest IoU {threshold:.2f}")
+        for step in range(12):
+            box(_mixed(step / 11), 6)
+        x += 4
+        write("1.00")
+        for colour, tall, text in (
+            (_NO_MATCH, height, "no match"),
+            (_NO_CLIP, height, "no mask"),
+            (_ACCEPTED, 4, "accepted"),
+            (_REJECTED, 4, "rejected"),
+        ):
+            x += 12
+            box(colour, 12, tall)
+            x += 4
+            write(text)
+        x += 12
+        box(_LOST, 2)
+        x += 4
+        write("object lost")
+
     def _cell_width(self) -> float:
         review = self._desk.review
         return (self.width() - _LEFT - 4) / max(1, len(review.frames) if review else 1)
@@ -182,7 +223,11 @@ def pair_colour(pair: Pair, threshold: float) -> QColor:
         return _NO_MATCH
     if pair.weakest is None:  # all by hand
         return _HIGH
-    share = (pair.weakest - threshold) / (1 - threshold)
+    return _mixed((pair.weakest - threshold) / (1 - threshold))
+
+
+def _mixed(share: float) -> QColor:
+    """Return the colour of an IoU between the threshold, 0, and 1."""
     parts = zip(_LOW.getRgb()[:3], _HIGH.getRgb()[:3], strict=True)
     return QColor(*(round(a + min(max(0.0, share), 1.0) * (b - a)) for a, b in parts))
 

@@ -88,6 +88,10 @@ def _dropped_masks(reason: str, figures: Yield) -> int:
     return figures.dropped_masks[reason]
 
 
+# Of a column, pixels: "gap 4" and a figure of four digits.
+_NARROWEST = 44
+
+
 class CountsTable(QTableWidget):
     """Shows `table_of`; takes its colours from the theme."""
 
@@ -103,7 +107,7 @@ class CountsTable(QTableWidget):
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.horizontalHeader().setMinimumSectionSize(48)
+        self.horizontalHeader().setMinimumSectionSize(_NARROWEST)
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -136,7 +140,7 @@ class CountsTable(QTableWidget):
                 self.setItem(place, column, item)
         # No figure is cut off, however large: rather, the table scrolls.
         widest = max((self.fontMetrics().horizontalAdvance(value) for row in rows for value in row.values), default=0)
-        self.horizontalHeader().setMinimumSectionSize(max(48, round(1.2 * widest) + 12))
+        self.horizontalHeader().setMinimumSectionSize(max(_NARROWEST, round(1.15 * widest) + 8))
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:  # Qt's name
