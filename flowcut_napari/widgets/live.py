@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, Signal
 from flowcut_napari.core.masks import Rle
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.video import Video
-from flowcut_napari.live.child import Child
 from flowcut_napari.live.messages import (
     CutsMade,
     Devices,
@@ -27,6 +26,7 @@ from flowcut_napari.live.messages import (
     RefineMask,
     Remark,
 )
+from flowcut_napari.widgets.worker_process import WorkerProcess
 
 _MODULE = "flowcut_napari.live.cutter"
 # More deaths than this in so many seconds are no accident: then nothing is started again without being asked.
@@ -59,14 +59,12 @@ class LiveLink(QObject):
     work_changed = Signal(str)
     mask_refined = Signal(object)
     devices_found = Signal(object)
-    _arrived = Signal(int, object)
-    _ended = Signal(int, str)
 
     def __init__(self, environment: Mapping[str, str], parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._environment = dict(environment)
-        self._child: Child | None = None
-        self._generation = 0
+        self._process = WorkerProcess(_MODULE, environment, self)
+        self._process.answered.connect(self._on_arrived)
+        self._process.ended.connect(self._on_ended)
         self._opened: Open | None = None
         self._look: Look | None = None
         self._probe: Probe | None = None
@@ -78,21 +76,19 @@ class LiveLink(QObject):
         self._is_shut = False
         self._is_dead = False
         self.work = ""
-        self._arrived.connect(self._on_arrived)
-        self._ended.connect(self._on_ended)
 
     @property
     def pid(self) -> int | None:
         """The process that answers, if there is one."""
-        return self._child.pid if self._child and self._child.is_running else None
+        return self._process.pid
 
     def open(self, video: Video, machine: Machine) -> None:
         """Ask about this video from now on."""
         self._opened = Open(video, machine)
         self._look = self._probe = None
         self._first = self._number + 1
-        if self._child is not None:
-            self._child.send(self._opened)
+        if self._process.is_there:
+            self._process.send(self._opened)
         self._set_work("")
 
     def look(self, frame: int, parameters: CutParameters, *, is_known: bool, has_flow: bool) -> None:
@@ -105,7 +101,7 @@ class LiveLink(QObject):
         self._number += 1
         self._look = Look(self._number, frame, parameters, near, ahead_only=is_known, wants_flow=not has_flow)
         self._set_work("" if is_known else "describing and cutting")
-        self._start().send(self._look)
+        self._ask(self._look)
 
     def probe(self, frame: int, patch: tuple[int, int], parameters: CutParameters) -> None:
         """Ask for the affinity of a patch of a frame."""
@@ -113,54 +109,38 @@ class LiveLink(QObject):
             return
         self._number += 1
         self._probe = Probe(self._number, frame, patch, parameters)
-        self._start().send(self._probe)
+        self._ask(self._probe)
 
     def refine(self, frame: int, segmentation: Rle, parameters: CutParameters) -> int:
         """Ask for the CRF of a mask that a person made; return the number of the question, 0 if none can be asked."""
         if self._opened is None or self._is_shut or self._is_dead:
             return 0
         self._number += 1
-        self._start().send(RefineMask(self._number, frame, segmentation, parameters))
+        self._ask(RefineMask(self._number, frame, segmentation, parameters))
         return self._number
 
     def restart(self) -> None:
         """Drop the process, whatever state it is in; the next question starts another."""
         self._deaths.clear()
         self._is_dead = False
-        self._drop_child()
+        self._process.drop()
 
     def stop(self) -> None:
         """End the process; the next question starts another."""
-        self._drop_child()
+        self._process.drop()
         self._set_work("")
 
     def shutdown(self) -> None:
         """End the process for good. May be called again."""
         self._is_shut = True
-        self._drop_child()
+        self._process.drop()
 
-    def _start(self) -> Child:
-        if self._child is None:
-            self._generation += 1
-            generation = self._generation
-            self._child = Child(
-                _MODULE,
-                lambda answer: self._arrived.emit(generation, answer),
-                lambda reason: self._ended.emit(generation, reason),
-                self._environment,
-            )
-            self._child.send(self._opened)
-        return self._child
+    def _ask(self, question: Any) -> None:
+        if not self._process.is_there:
+            self._process.send(self._opened)
+        self._process.send(question)
 
-    def _drop_child(self) -> None:
-        self._generation += 1
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop(wait=False)
-
-    def _on_arrived(self, generation: int, answer: Any) -> None:
-        if generation != self._generation:
-            return
+    def _on_arrived(self, answer: Any) -> None:
         if isinstance(answer, Remark):
             self.remarked.emit(answer.text)
         elif isinstance(answer, Devices):
@@ -183,10 +163,9 @@ class LiveLink(QObject):
                 self._probe = None
             self.answered.emit(answer)
 
-    def _on_ended(self, generation: int, reason: str) -> None:
-        if generation != self._generation or self._is_shut:
+    def _on_ended(self, reason: str) -> None:
+        if self._is_shut:
             return
-        self._child = None
         self._set_work("")
         now = time.monotonic()
         self._deaths = [death for death in self._deaths if now - death < _DEATHS_WITHIN] + [now]
@@ -197,10 +176,10 @@ class LiveLink(QObject):
             return
         self.remarked.emit(f"the computing process ended and was started again: {reason}; nothing of yours is lost")
         if self._look is not None:
-            self._start().send(self._look)
+            self._ask(self._look)
             self._set_work("" if self._look.ahead_only else "describing and cutting")
         if self._probe is not None:
-            self._start().send(self._probe)
+            self._ask(self._probe)
 
     def _set_work(self, work: str) -> None:
         if work != self.work:

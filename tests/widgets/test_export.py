@@ -360,7 +360,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tab: ExportTab, export: ExportCo
     before = snapshot(tmp_path)
     tab.export()
     # Before it has imported all that it needs.
-    resource.prlimit(export._child.pid, resource.RLIMIT_FSIZE, (500, 500))  # type: ignore[union-attr]
+    resource.prlimit(export._process._child.pid, resource.RLIMIT_FSIZE, (500, 500))  # type: ignore[union-attr]
     wait_until(_is_over(export), "the end of the export")
     assert export.progress.state == "failed"
     assert "cannot be written" in tab.text.text()
@@ -458,7 +458,7 @@ def test_cancelled_it_leaves_all_as_it_was(
     states = []
     export.changed.connect(lambda: states.append(export.progress.state))
     tab.export()
-    child = export._child
+    child = export._process._child
     assert child is not None
     if moment != "starting":
         wait_until(lambda: export.progress.step is not None and export.progress.step.frames > 0, "some frames")
@@ -486,7 +486,7 @@ def test_one_that_is_killed_has_failed_and_leaves_all_as_it_was(
     before = snapshot(tmp_path)
     tab.export()
     wait_until(lambda: export.progress.step is not None and export.progress.step.frames > 0, "some frames")
-    os.kill(export._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    os.kill(export._process._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
     wait_until(_is_over(export), "the end of the export")
     assert export.progress.state == "failed"
     assert "SIGKILL" in tab.text.text()
@@ -499,7 +499,7 @@ def test_a_window_that_closes_ends_it_and_leaves_all_as_it_was(
     before, names = snapshot(tmp_path), sorted(os.listdir(tmp_path))
     tab.export()
     wait_until(lambda: export.progress.step is not None and export.progress.step.frames > 0, "some frames")
-    os.kill(export._child.pid, signal.SIGSTOP)  # type: ignore[union-attr]
+    os.kill(export._process._child.pid, signal.SIGSTOP)  # type: ignore[union-attr]
     bench.shutdown()
     wait_until(lambda: not started_here(), "all processes gone", 10)
     wait_until(lambda: sorted(os.listdir(tmp_path)) == names, "nothing half-written", 10)
@@ -511,7 +511,7 @@ def test_one_that_was_whole_when_it_was_cancelled_is_not_said_to_be_nothing(
 ) -> None:
     tab.export()
     # Nothing is heard of it until it is over.
-    child = export._child
+    child = export._process._child
     assert child is not None
     end = 200
     while not (tmp_path / "dataset").is_dir() and end:

@@ -96,9 +96,9 @@ def test_a_second_start_while_one_goes_on_does_nothing(
     bench: Workbench, endless: None, run: RunController, tmp_path: Path
 ) -> None:
     run.start(run.job(tmp_path / "out", ALL, 1))
-    child = run._child
+    child = run._process._child
     run.start(run.job(tmp_path / "elsewhere", ALL, 1))
-    assert run._child is child
+    assert run._process._child is child
     run.cancel()
 
 
@@ -108,7 +108,7 @@ def test_cancelled_it_ends_at_once_with_all_its_processes_and_writes_nothing(
 ) -> None:
     states = _states(run)
     run.start(run.job(tmp_path / "out", ALL, 2))
-    child = run._child
+    child = run._process._child
     assert child is not None
     if moment == "running":
         wait_until(lambda: run.progress.done > 3, "some frames")
@@ -130,7 +130,7 @@ def test_a_run_whose_process_is_killed_has_failed_with_a_reason(
     bench: Workbench, endless: None, run: RunController, tmp_path: Path, moment: str
 ) -> None:
     run.start(run.job(tmp_path / "out", ALL, 2))
-    child = run._child
+    child = run._process._child
     assert child is not None
     if moment == "running":
         wait_until(lambda: run.progress.done > 0, "a frame")
@@ -216,7 +216,7 @@ def test_a_run_that_ends_early_takes_back_the_frames_of_its_own_video_only(
     if end == "cancel":
         run.cancel()
     else:
-        os.kill(run._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        os.kill(run._process._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
         wait_until(_is_over(run), "the end of the run")
     assert own.masks(0) is None
     assert bench.results.saved is saved

@@ -17,7 +17,6 @@ from flowcut_napari.core.dataset import ExportPlan
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.files import clear_unfinished
 from flowcut_napari.core.parameters import CurationParameters, one_line
-from flowcut_napari.live.child import Child
 from flowcut_napari.live.export_count import is_there
 from flowcut_napari.live.export_messages import ExportDone, ExportJob, ExportStep
 from flowcut_napari.live.messages import Failed
@@ -34,6 +33,7 @@ from flowcut_napari.widgets.export.settings import (
     window_words,
 )
 from flowcut_napari.widgets.workbench import Workbench
+from flowcut_napari.widgets.worker_process import WorkerProcess
 
 _MODULE = "flowcut_napari.live.export_job"
 _SHARED = ("gaps", "iou", "method")
@@ -61,8 +61,6 @@ class ExportController(QObject):
     changed = Signal()
     settings_changed = Signal()
     place_changed = Signal()
-    _arrived = Signal(int, object)
-    _ended = Signal(int, str)
     _tidied = Signal(int, object)
     _looked = Signal(int, str)
 
@@ -75,14 +73,14 @@ class ExportController(QObject):
         self.place: Place = "free"
         self.counting = LiveCounts(bench.preferences.environment(), self)
         self._is_watched = False
-        self._child: Child | None = None
+        self._process = WorkerProcess(_MODULE, bench.preferences.environment(), self)
+        self._process.answered.connect(self._on_answer)
+        self._process.ended.connect(self._on_ended)
         self._job: ExportJob | None = None
         self._before: tuple[int, int] | None = None
-        self._generation = 0
+        self._tidying = 0
         self._looking = 0
         self._place_of: Path | None = None
-        self._arrived.connect(self._on_arrived)
-        self._ended.connect(self._on_ended)
         self._tidied.connect(self._on_tidied)
         self._looked.connect(self._on_looked)
         self.counting.wanted.connect(self._recount)
@@ -251,21 +249,10 @@ class ExportController(QObject):
         """Start an export; one at a time."""
         if self.progress.is_going_on:
             return
-        self._generation += 1
-        generation = self._generation
+        self._tidying += 1
         self._job, self._before = job, _stamp(job.out)
         self._set(ExportProgress("starting"))
-
-        def tell_answer(answer: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the window is gone
-                self._arrived.emit(generation, answer)
-
-        def tell_end(reason: str) -> None:
-            with contextlib.suppress(RuntimeError):
-                self._ended.emit(generation, reason)
-
-        self._child = Child(_MODULE, tell_answer, tell_end, self._bench.preferences.environment())
-        self._child.send(job)
+        self._process.send(job)
 
     def cancel(self) -> None:
         """End the export; nothing of it stays, unless it was whole already."""
@@ -281,25 +268,26 @@ class ExportController(QObject):
 
     def _tidy(self, why: str) -> None:
         """End the process, and clear away what it could not any more; takes a while for many files."""
-        self._generation += 1
-        generation, before = self._generation, self._before
-        child, self._child = self._child, None
+        self._tidying += 1
+        tidying, before = self._tidying, self._before
+        child = self._process.let_go()
         job, self._job = self._job, None
-        if child is None or job is None:
+        if job is None:
             return
 
         def tidy() -> None:
-            child.stop()
+            if child is not None:
+                child.stop()
             clear_unfinished(job.out)
             is_whole = _stamp(job.out) != before
             with contextlib.suppress(RuntimeError):  # the window is gone
-                self._tidied.emit(generation, (why, job.out if is_whole else None))
+                self._tidied.emit(tidying, (why, job.out if is_whole else None))
 
         # No daemon: what is half-written goes, also while the program ends.
         threading.Thread(target=tidy).start()
 
-    def _on_tidied(self, generation: int, found: tuple[str, Path | None]) -> None:
-        if generation != self._generation:
+    def _on_tidied(self, tidying: int, found: tuple[str, Path | None]) -> None:
+        if tidying != self._tidying:
             return
         why, whole = found
         if why:
@@ -310,15 +298,12 @@ class ExportController(QObject):
             self._set(ExportProgress("cancelled", self.progress.step, text="cancelled; nothing was written"))
         self._look(again=True)
 
-    def _on_arrived(self, generation: int, answer: Any) -> None:
-        if generation != self._generation:
-            return
+    def _on_answer(self, answer: Any) -> None:
         if isinstance(answer, ExportStep):
             self._set(ExportProgress("running", answer))
             return
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop(wait=False)
+        self._process.drop()
+        self._job = None
         if isinstance(answer, ExportDone):
             step = ExportStep(1, 1)
             self._set(ExportProgress("done", step, answer))
@@ -326,8 +311,8 @@ class ExportController(QObject):
             self._set(ExportProgress("failed", self.progress.step, text=window_words(answer.text)))
         self._look(again=True)
 
-    def _on_ended(self, generation: int, reason: str) -> None:
-        if generation == self._generation and self.progress.is_going_on:
+    def _on_ended(self, reason: str) -> None:
+        if self.progress.is_going_on:
             self._tidy(f"the export ended before it was done: {reason}")
 
     def _set(self, progress: ExportProgress) -> None:

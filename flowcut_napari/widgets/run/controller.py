@@ -20,12 +20,12 @@ from flowcut_napari.core.sample import sample_folder
 from flowcut_napari.core.store import VideoMasks, load_masks
 from flowcut_napari.core.video import Video, VideoEntry, open_video
 from flowcut_napari.core.video_job import choose_frames
-from flowcut_napari.live.child import Child
 from flowcut_napari.live.messages import Failed, FrameDone, RunDone, RunJob, RunStarted
 from flowcut_napari.viewer.frame_results import FrameResults
 from flowcut_napari.widgets.live import Trouble
 from flowcut_napari.widgets.notices import readable
 from flowcut_napari.widgets.workbench import Workbench
+from flowcut_napari.widgets.worker_process import WorkerProcess
 
 State = Literal["idle", "starting", "running", "done", "failed", "cancelled"]
 _MODULE = "flowcut_napari.live.whole_run"
@@ -123,21 +123,18 @@ class RunController(QObject):
     """
 
     changed = Signal()
-    _arrived = Signal(int, object)
-    _ended = Signal(int, str)
     _loaded = Signal(object, object, object)
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench)
         self._bench = bench
-        self._child: Child | None = None
-        self._generation = 0
+        self._process = WorkerProcess(_MODULE, bench.preferences.environment(), self)
+        self._process.answered.connect(self._on_answer)
+        self._process.ended.connect(self._on_ended)
         self._began = 0.0
         # Those of the video of the run, whichever is looked at meanwhile.
         self._results: FrameResults | None = None
         self.progress = RunProgress()
-        self._arrived.connect(self._on_arrived)
-        self._ended.connect(self._on_ended)
         self._loaded.connect(self._on_loaded)
         bench.closing.connect(self.shutdown)
 
@@ -164,43 +161,23 @@ class RunController(QObject):
         """Start a run; one at a time."""
         if self.progress.is_going_on:
             return
-        self._generation += 1
-        generation = self._generation
         self._results = self._bench.results
         self._set(RunProgress("starting"))
-
-        def tell_answer(answer: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the window is gone
-                self._arrived.emit(generation, answer)
-
-        def tell_end(reason: str) -> None:
-            with contextlib.suppress(RuntimeError):
-                self._ended.emit(generation, reason)
-
-        self._child = Child(_MODULE, tell_answer, tell_end, self._bench.preferences.environment())
-        self._child.send(job)
+        self._process.send(job)
 
     def cancel(self) -> None:
         """End the run with all its processes."""
         if not self.progress.is_going_on:
             return
-        self._drop()
+        self._process.drop()
         self._set(RunProgress("cancelled", self.progress.done, self.progress.total))
         self._forget_frames()
 
     def shutdown(self) -> None:
         """End the run without another word. May be called again."""
-        self._drop()
+        self._process.drop()
 
-    def _drop(self) -> None:
-        self._generation += 1
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop(wait=False)
-
-    def _on_arrived(self, generation: int, answer: Any) -> None:
-        if generation != self._generation:
-            return
+    def _on_answer(self, answer: Any) -> None:
         progress = self.progress
         if isinstance(answer, RunStarted):
             self._began = time.monotonic()
@@ -215,7 +192,7 @@ class RunController(QObject):
         elif isinstance(answer, RunDone):
             self._finish(answer)
         elif isinstance(answer, Failed):
-            self._drop()
+            self._process.drop()
             self._fail(Trouble(window_words(answer.text), answer.missing))
 
     def _fail(self, trouble: Trouble) -> None:
@@ -234,9 +211,7 @@ class RunController(QObject):
             self._bench.show_again()
 
     def _finish(self, answer: RunDone) -> None:
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop(wait=False)
+        self._process.drop()
         notes = (*self.progress.notes, *answer.notes)
         total = self.progress.total
         results, self._results = self._results, None
@@ -256,11 +231,9 @@ class RunController(QObject):
         elif results is not None:
             results.put_saved(masks, path)
 
-    def _on_ended(self, generation: int, reason: str) -> None:
-        if generation != self._generation or not self.progress.is_going_on:
-            return
-        self._child = None
-        self._fail(Trouble(f"the run ended before it was done: {reason}"))
+    def _on_ended(self, reason: str) -> None:
+        if self.progress.is_going_on:
+            self._fail(Trouble(f"the run ended before it was done: {reason}"))
 
     def _set(self, progress: RunProgress) -> None:
         self.progress = progress
