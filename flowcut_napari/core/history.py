@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flowcut_napari.core.decisions import Decision
@@ -9,15 +10,18 @@ from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.store import VideoMasks
 
 
+# A decision and its place in the list of all.
+_Placed = tuple[int, Decision]
+
+
 @dataclass(frozen=True)
 class _Step:
-    """What one action changed: frames by place, and the decisions from a place on, each before and after."""
+    """What one action changed: frames by place, before and after, and the decisions that went and came."""
 
     label: str
     frames: tuple[tuple[int, FrameMasks, FrameMasks], ...]
-    start: int
-    removed: tuple[Decision, ...]
-    added: tuple[Decision, ...]
+    removed: tuple[_Placed, ...]
+    added: tuple[_Placed, ...]
 
     @classmethod
     def between(cls, label: str, before: VideoMasks, after: VideoMasks) -> _Step:
@@ -27,21 +31,39 @@ class _Step:
             if old is not new
         )
         old, new = before.decisions.made, after.decisions.made
-        shortest = min(len(old), len(new))
-        start = next((place for place in range(shortest) if old[place] is not new[place]), shortest)
-        end = 0
-        while end < shortest - start and old[-1 - end] is new[-1 - end]:
-            end += 1
-        return cls(label, frames, start, old[start : len(old) - end], new[start : len(new) - end])
+        if old is new:
+            return cls(label, frames, (), ())
+        removed, added = _not_in(new, old), _not_in(old, new)
+        if not _is_same(_without(old, removed), _without(new, added)):  # what stays was put in another order
+            removed, added = tuple(enumerate(old)), tuple(enumerate(new))
+        return cls(label, frames, removed, added)
 
     def apply(self, masks: VideoMasks, *, backwards: bool) -> VideoMasks:
         removed, added = (self.added, self.removed) if backwards else (self.removed, self.added)
         made = masks.decisions.made
-        made = (*made[: self.start], *added, *made[self.start + len(removed) :])
+        if removed or added:
+            kept = list(_without(made, removed))
+            for place, item in added:
+                kept.insert(place, item)
+            made = tuple(kept)
         frames = list(masks.frames)
         for place, old, new in self.frames:
             frames[place] = old if backwards else new
         return replace(masks, frames=tuple(frames), decisions=replace(masks.decisions, made=made))
+
+
+def _not_in(others: Sequence[Decision], made: Sequence[Decision]) -> tuple[_Placed, ...]:
+    known = {id(item) for item in others}
+    return tuple((place, item) for place, item in enumerate(made) if id(item) not in known)
+
+
+def _without(made: Sequence[Decision], placed: Sequence[_Placed]) -> Sequence[Decision]:
+    places = {place for place, _ in placed}
+    return [item for place, item in enumerate(made) if place not in places] if places else made
+
+
+def _is_same(first: Sequence[Decision], second: Sequence[Decision]) -> bool:
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
 
 
 class History:
@@ -121,5 +143,5 @@ class History:
 
     @staticmethod
     def _frames(step: _Step) -> tuple[int, ...]:
-        named = {frame for item in (*step.removed, *step.added) for frame in item.frames()}
+        named = {frame for _, item in (*step.removed, *step.added) for frame in item.frames()}
         return tuple(sorted(named | {new.index for _, _, new in step.frames}))

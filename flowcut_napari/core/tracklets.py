@@ -120,15 +120,24 @@ def _links(
 def _links_by_hand(decisions: Iterable[Decision]) -> tuple[dict[Key, Key], set[Key], dict[Key, int]]:
     """Return what each joined instance continues, where a new tracklet starts, and names; the last word counts."""
     joined: dict[Key, Key] = {}
+    leads_to: dict[Key, Key] = {}
     split: set[Key] = set()
     names: dict[Key, int] = {}
+
+    def part(second: Key) -> None:
+        if (first := joined.pop(second, None)) is not None:
+            del leads_to[first]
+
     for decision in decisions:
         if isinstance(decision, Join):
-            joined = {second: first for second, first in joined.items() if first != decision.first}
+            part(decision.second)
+            if (other := leads_to.get(decision.first)) is not None:
+                part(other)
             joined[decision.second] = decision.first
+            leads_to[decision.first] = decision.second
             split.discard(decision.second)
         elif isinstance(decision, Split):
-            joined.pop(decision.instance, None)
+            part(decision.instance)
             split.add(decision.instance)
         elif isinstance(decision, Relabel):
             names.pop(decision.instance, None)

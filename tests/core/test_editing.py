@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from made_masks import of_letters
 from flowcut_napari.core import InputError, load_masks, save_masks
 from flowcut_napari.core import editing as edit
 from flowcut_napari.core.clips import Curation, curate_video
-from flowcut_napari.core.decisions import Key
+from flowcut_napari.core.decisions import ClipVerdict, Key
 from flowcut_napari.core.history import History
 from flowcut_napari.core.matching import Matcher
 from flowcut_napari.core.parameters import CurationParameters
@@ -253,6 +254,25 @@ def test_an_object_that_begins_where_it_began_keeps_its_number_unless_it_is_give
         if name not in ("name", "swap"):
             for chain in curate(masks).chains:
                 assert number_of.get(chain.members[0], chain.identity) == chain.identity
+
+
+def test_a_step_remembers_what_it_changed_and_not_all_that_was_decided_before() -> None:
+    masks = of_letters(*["A"] * 200)
+    frames = [(first, second) for first in range(200) for second in range(first + 1, 200)]
+    masks = masks.decide(*(ClipVerdict(clip, "accept") for clip in frames[:10_000]))
+    history = History(masks)
+    for clip in frames[:100]:
+        history.do("reject", edit.judge_clip(history.masks, clip, "reject"))
+    tracemalloc.start()
+    for clip in frames[100:200]:
+        history.do("reject", edit.judge_clip(history.masks, clip, "reject"))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The masks as they are now have a list of 10,000 pointers, 80 kB; a hundred of those would be 8 MB.
+    assert taken < 1_000_000
+    for _ in range(200):
+        history.undo()
+    assert history.masks == masks
 
 
 # What is to be looked at first.
