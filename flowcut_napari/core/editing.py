@@ -30,12 +30,16 @@ from flowcut_napari.core.tracklets import Tracklet
 
 def judge_clip(masks: VideoMasks, frames: tuple[int, ...], verdict: Verdict | None) -> VideoMasks:
     """Accept or reject the clip of these frames; None takes the verdict back."""
+    if masks.decisions.clips().get(frames) == verdict:
+        return masks
     masks = _without(masks, lambda item: isinstance(item, ClipVerdict) and item.clip == frames)
     return masks.decide(ClipVerdict(frames, verdict)) if verdict else masks
 
 
 def judge_instance(masks: VideoMasks, key: Key, verdict: Verdict | None) -> VideoMasks:
     """Accept or reject one mask, (frame, id); None takes the verdict back."""
+    if masks.decisions.instances().get(key) == verdict:
+        return masks
     masks = _without(masks, lambda item: isinstance(item, InstanceVerdict) and item.instance == key)
     return masks.decide(InstanceVerdict(key, verdict)) if verdict else masks
 
@@ -46,6 +50,9 @@ def judge_tracklet(masks: VideoMasks, tracklet: Tracklet, verdict: Verdict | Non
     It is named by its first member: of what is split off later, the first part keeps the verdict.
     """
     members = set(tracklet.members)
+    made = [item for item in masks.decisions.made if isinstance(item, TrackletVerdict) and item.instance in members]
+    if len(made) == 1 and (made[0].instance, made[0].verdict) == (tracklet.members[0], verdict):
+        return masks
     masks = _without(masks, lambda item: isinstance(item, TrackletVerdict) and item.instance in members)
     return masks.decide(TrackletVerdict(tracklet.members[0], verdict)) if verdict else masks
 
@@ -171,19 +178,27 @@ def draw_as(
     """Add a mask of an object: it is linked to the object's masks before and after, if IoU alone does not do that.
 
     With a number that no object has, it becomes part of what it overlaps enough in other frames, else a new object.
+    Where a mask of the object was rejected in this frame, this one takes its place.
+
+    Raises
+    ------
+    InputError
+        If the object has a mask in this frame.
     """
+    chain = next((chain for chain in curate(masks).chains if chain.identity == identity), None)
+    gone = next((key for key in chain.members if key[0] == frame), None) if chain is not None else None
+    if gone is not None:
+        if masks.decisions.instances().get(gone) != "reject":
+            raise InputError(f"object {identity} has a mask in frame {frame} already")
+        return judge_instance(masks.with_mask(frame, mask, gone[1]), gone, None)
     masks, key = draw(masks, frame, mask)
-    curation = curate(masks)
-    chain = next((chain for chain in curation.chains if chain.identity == identity), None)
+    found = chain_of(curate(masks), key).members
     if chain is None:
-        is_alone = chain_of(curation, key).members == (key,)
-        return masks.decide(Relabel(key, identity)) if is_alone else masks
-    if key in chain.members:
+        return masks.decide(Relabel(key, identity)) if found == (key,) else masks
+    if {key, *chain.members} <= set(found):
         return masks
     before = [member for member in chain.members if member[0] < frame]
     after = [member for member in chain.members if member[0] > frame]
-    if len(before) + len(after) < len(chain.members):
-        raise InputError(f"object {identity} has a mask in frame {frame} already")
     links = [Join(before[-1], key)] if before else []
     links += [Join(key, after[0])] if after else []
     return masks.decide(*links)
@@ -197,26 +212,52 @@ def repaint(
 ) -> VideoMasks:
     """Take up what a brush left of the objects of a frame.
 
+    Where nothing was painted, nothing changes: of two masks that overlap, the one below keeps what cannot be seen.
+
     Parameters
     ----------
     masks : VideoMasks
     frame : int
     painted : mapping of int to (height, width) bool
-        The mask of each object, by identity; an object that is not named, or whose mask is empty, was erased.
+        What is seen of each object, by identity; an object that is not named, or whose mask is empty, was erased
+        as far as it was seen.
     curate : callable
         Matches masks anew, for objects that were drawn.
+
+    Raises
+    ------
+    InputError
+        If the frame has no masks, or an object that was painted cannot be there.
     """
     curation = curate(masks)
-    here = {curation.identity[frame, item.id]: item for item in seen_in(masks, frame)}
-    for identity, item in here.items():
-        mask = painted.get(identity)
-        if mask is None or not mask.any():
-            masks = remove(masks, (frame, item.id))
-        elif not np.array_equal(mask, item.mask):
-            masks = masks.with_mask(frame, mask, item.id)
+    here = {curation.identity[frame, item.id]: item.id for item in seen_in(masks, frame)}
+    size = masks.video.height, masks.video.width
+    after = np.zeros(size, np.int64)
     for identity, mask in painted.items():
-        if identity not in here and mask.any():
-            masks = draw_as(masks, frame, mask, identity, curate)
+        after[mask] = identity
+    before = np.zeros(size, np.int64)
+    for identity, number in here.items():
+        before[instance_of(masks, (frame, number)).mask] = identity
+    touched = before != after
+    if not touched.any():
+        return masks
+    gained = set(np.unique(after[touched]).tolist()) - {0}
+    for identity, number in here.items():
+        item = instance_of(masks, (frame, number))
+        left, top, width, height = (int(side) for side in item.bbox)
+        if identity not in gained and not touched[top : top + height, left : left + width].any():
+            continue  # to decode each of hundreds of masks takes a while
+        known = item.mask
+        mask = np.where(touched, after == identity, known)
+        if not mask.any():
+            masks = remove(masks, (frame, number))
+        elif not np.array_equal(mask, known):
+            masks = masks.with_mask(frame, mask, number)
+    for identity in sorted(gained - set(here)):
+        # What was edited so far may have changed numbers that nobody gave.
+        masks = keep_numbers(curation, masks, curate)
+        curation = curate(masks)
+        masks = draw_as(masks, frame, touched & (after == identity), identity, curate)
     return masks
 
 

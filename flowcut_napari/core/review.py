@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -168,12 +169,19 @@ class Review:
             return None
         return _after(found, here, back)
 
-    def next_break(self, frame: int, back: bool = False) -> Break | None:
-        """Return the next place after a frame at which an object is lost, the first after the last."""
+    def next_break(self, frame: int, back: bool = False, here: Key | None = None) -> Break | None:
+        """Return the next place after a frame at which an object is lost, the first after the last.
+
+        Where several are lost in one frame, `here` is the last mask of the one that was come to last.
+        """
+        if not self.breaks:
+            return None
+        is_here = here is not None and here[0] == frame
         if back:
-            before = [item for item in self.breaks if item.last[0] < frame]
-            return before[-1] if before else self.breaks[-1] if self.breaks else None
-        return next((item for item in self.breaks if item.last[0] > frame), self.breaks[0] if self.breaks else None)
+            first = here if here is not None and is_here else (frame, 0)
+            return next((item for item in reversed(self.breaks) if item.last < first), self.breaks[-1])
+        after = here if here is not None and is_here else (frame, math.inf)
+        return next((item for item in self.breaks if item.last > after), self.breaks[0])
 
     def _pair(self, gap: int, place: int, known: Pair | None, before: Review | None) -> Pair:
         curation = self.curation

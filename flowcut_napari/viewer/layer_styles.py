@@ -68,6 +68,14 @@ def label_colormap(most: int = 256) -> Any:
     return DirectLabelColormap(color_dict=colours)
 
 
+def object_colormap() -> Any:
+    """Return the colours of objects by identity: those of `label_colormap`, for numbers of any height."""
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    colours = [[0.0, 0.0, 0.0, 0.0], *([*(part / 255 for part in colour), 1.0] for colour in COLOURS)]
+    return CyclicLabelColormap(colors=colours, name="flowcut objects")
+
+
 def diverging_picture(values: np.ndarray) -> np.ndarray:
     """Draw values of -1 to 1 in the colours of eigenvectors; (rows, cols, 3) uint8."""
     cold, middle, warm = (np.array(colour, np.float32) for colour in (COLD, MIDDLE, WARM))

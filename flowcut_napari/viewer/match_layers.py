@@ -12,7 +12,7 @@ import numpy as np
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.lazy_arrays import LazyFrames, TimeSeries
-from flowcut_napari.viewer.pair_view import Arrangement, PairView, draw_pair
+from flowcut_napari.viewer.pair_view import Arrangement, PairView, draw_pair, drawing_scale
 from flowcut_napari.viewer.video_layers import KEY
 
 if TYPE_CHECKING:
@@ -21,30 +21,28 @@ if TYPE_CHECKING:
 
 # From the bottom up, over all others of ours.
 ROLES = ("partner frame", "partner objects", "objects", "matches")
-_MOST_COLOURS = 16384
-# Of the drawing of one frame, pixels.
-_LEAST_HEIGHT, _MOST_HEIGHT = 120, 1200
 
 
 class ObjectLabels(TimeSeries):
-    """The objects of a video as labels by identity, (T, H, W) uint16, on which a brush can paint.
+    """The objects of a video as labels by identity, (T, H, W) int32, on which a brush can paint.
 
     What was painted stays here until it is taken (`take_painted`), and becomes part of the masks by that way alone.
     """
 
     def __init__(self, view: PairView, video: Video) -> None:
-        super().__init__((len(video), video.height, video.width), np.uint16)
+        super().__init__((len(video), video.height, video.width), np.int32)
         self._view = view
         self._known: tuple[Any, np.ndarray] | None = None
-        self._painted: dict[int, np.ndarray] = {}
+        # Of each frame that is painted on: as it was before, and as it is now.
+        self._painted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def frame(self, index: int) -> np.ndarray:
         """Return the labels of a frame, with what was painted on it."""
         if index in self._painted:
-            return self._painted[index]
+            return self._painted[index][1]
         about = self._view.about(index)
         if self._known is None or self._known[0] != about:
-            labels = np.zeros(self.shape[1:], np.uint16)
+            labels = np.zeros(self.shape[1:], np.int32)
             for _, identity, mask in self._view.objects(index):
                 labels[mask] = identity
             self._known = about, labels
@@ -68,13 +66,21 @@ class ObjectLabels(TimeSeries):
     def _canvas(self, index: int) -> np.ndarray:
         """Return the labels of a frame to be painted on."""
         if index not in self._painted:
-            self._painted[index] = self.frame(index).copy()
-        return self._painted[index]
+            before = self.frame(index)
+            # napari writes into what it was given to show, too.
+            self._painted[index] = before.copy(), before.copy()
+        return self._painted[index][1]
 
     def take_painted(self) -> dict[int, np.ndarray]:
-        """Return the labels of the frames that were painted on, and forget them."""
+        """Return the labels of the frames that were painted on, and forget them.
+
+        They are those of the masks as they are now, which a key may have changed in the middle of a stroke, but for
+        what was painted.
+        """
         painted, self._painted, self._known = self._painted, {}, None
-        return painted
+        return {
+            index: np.where(before != after, after, self.frame(index)) for index, (before, after) in painted.items()
+        }
 
 
 class PartnerFrames(TimeSeries):
@@ -93,13 +99,13 @@ class PartnerFrames(TimeSeries):
 
 
 class PartnerObjects(TimeSeries):
-    """For each frame the objects of its partner, (T, H, W) uint16 by identity."""
+    """For each frame the objects of its partner, (T, H, W) int32 by identity."""
 
     def __init__(self, view: PairView, video: Video) -> None:
-        super().__init__((len(video), video.height, video.width), np.uint16)
+        super().__init__((len(video), video.height, video.width), np.int32)
         self._view = view
         self._objects = ObjectLabels(view, video)
-        self._nothing = np.zeros(self.shape[1:], np.uint16)
+        self._nothing = np.zeros(self.shape[1:], np.int32)
 
     def frame(self, index: int) -> np.ndarray:
         """Return the labels of the partner of a frame."""
@@ -120,7 +126,8 @@ class MatchDrawings(TimeSeries):
         """Return the drawing for a frame."""
         view = self._view
         partner = view.partner(index)
-        about = index, view.pair(index), view.about(index), partner and view.about(partner), view.selection
+        others = view.about(partner) if partner is not None else None
+        about = index, view.gap, view.pair(index), view.about(index), others, view.selection
         if self._known is None or self._known[0] != about:
             self._known = about, draw_pair(view, index, self.arrangement)
         return self._known[1]
@@ -140,7 +147,7 @@ class MatchLayers:
     arrangement : Arrangement
         How both frames lie on the canvas.
     on_paint : callable
-        Called when a stroke has ended, with the labels (height, width) uint16 of the frames that it changed.
+        Called when a stroke has ended, with the labels (height, width) int32 of the frames that it changed.
     """
 
     def __init__(
@@ -165,7 +172,6 @@ class MatchLayers:
             "matches": MatchDrawings(view, video, arrangement),
         }
         self._layers: dict[str, Layer] = {}
-        self._colours = 0
         self._shown: dict[str, Any] = {}
 
     def __getitem__(self, role: str) -> Layer | None:
@@ -205,7 +211,6 @@ class MatchLayers:
 
     def refresh(self, frame: int, *, painted: bool = False) -> None:
         """Draw anew what has changed of the frame that is in sight; after a stroke of the brush that is all of it."""
-        self._give_colours()
         shown = self._about(frame)
         for role in ROLES:
             layer = self[role]
@@ -218,7 +223,7 @@ class MatchLayers:
         view, partner = self._view, self._view.partner(frame)
         objects = frame, view.about(frame)
         others = partner, view.about(partner) if partner is not None else None
-        matches = objects, others, view.pair(frame), view.selection
+        matches = objects, others, view.gap, view.pair(frame), view.selection
         return {"partner frame": partner, "partner objects": others, "objects": objects, "matches": matches}
 
     def refresh_drawing(self) -> None:
@@ -243,7 +248,7 @@ class MatchLayers:
 
     def draw_for(self, zoom: float) -> None:
         """Draw as finely as the canvas shows it: `zoom` pixels of the screen for one of the video."""
-        wanted = min(max(zoom, _LEAST_HEIGHT / self._video.height), _MOST_HEIGHT / self._video.height)
+        wanted = drawing_scale(self.arrangement, zoom)
         if not 0.93 < wanted / self.arrangement.scale < 1.07:
             self.arrangement = replace(self.arrangement, scale=wanted)
             self._draw_anew()
@@ -273,9 +278,10 @@ class MatchLayers:
         if role.startswith("partner"):
             options["translate"] = self._place_of_partner()
         if role.endswith("objects"):
-            options |= {"colormap": styles.label_colormap(self._most_colours()), **styles.OBJECTS.options()}
+            options |= {"colormap": styles.object_colormap(), **styles.OBJECTS.options()}
             layer = viewer.add_labels(data, **options)
             if role == "objects":
+                self._objects.take_painted()  # of a layer that was deleted in the middle of a stroke
                 layer.events.paint.connect(self._take_painted)
             else:
                 layer.editable = False
@@ -293,17 +299,3 @@ class MatchLayers:
         # What was painted is part of our own history: undone by napari's, it would be there twice.
         layer._reset_history()
         self._on_paint(painted)
-
-    def _most_colours(self) -> int:
-        review = self._view.review
-        highest = max((chain.identity for chain in review.curation.chains), default=0) if review else 0
-        return min(_MOST_COLOURS, 256 * (1 + (highest + 64) // 256))
-
-    def _give_colours(self) -> None:
-        """Have a colour for every identity; more than are named would be transparent."""
-        most = self._most_colours()
-        if most > self._colours:
-            self._colours = most
-            for role in ("objects", "partner objects"):
-                if (layer := self[role]) is not None:
-                    layer.colormap = styles.label_colormap(most)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 import cv2
@@ -17,6 +17,11 @@ from flowcut_napari.core.store import VideoMasks
 
 # On the screen, pixels.
 _TEXT = 13
+_LINE = 5
+# Of the drawing of one frame, pixels.
+_LEAST_HEIGHT, _MOST_HEIGHT = 120, 1200
+# Of the whole drawing; some graphics cards take no more.
+_MOST_PIXELS_ASIDE = 8192
 _VERDICT_COLOURS = {"accept": (70, 200, 120), "reject": (235, 90, 80), None: (232, 234, 237)}
 _REASONS = {
     "alone": "no mask in the other frame",
@@ -134,12 +139,15 @@ class Arrangement:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of the drawing."""
-        return round(self.whole[0] * self.scale), round(self.whole[1] * self.scale), 4
+        height, width = (max(1, round(length * self.scale)) for length in self.whole)
+        return height, width, 4
 
     def part(self, picture: np.ndarray, side: int) -> np.ndarray:
         """Return the part of a drawing over one of both frames."""
+        height, width = (max(1, round(length * self.scale)) for length in self.size)
         top, left = (round(side * step * self.scale) for step in self.offset)
-        height, width = (round(length * self.scale) for length in self.size)
+        # Of videos with sides of a pixel or two, rounding may go beyond the edge.
+        top, left = min(top, picture.shape[0] - height), min(left, picture.shape[1] - width)
         return picture[top : top + height, left : left + width]
 
     def side_of(self, y: float, x: float) -> tuple[int, float, float]:
@@ -157,7 +165,15 @@ def arrangement_for(size: tuple[int, int], canvas: tuple[int, int]) -> Arrangeme
     """
     beside, below = (Arrangement(size, stacked) for stacked in (False, True))
     fits = [min(canvas[0] / item.whole[0], canvas[1] / item.whole[1]) for item in (beside, below)]
-    return below if fits[1] > 1.25 * fits[0] else beside
+    chosen, fit = (below, fits[1]) if fits[1] > 1.25 * fits[0] else (beside, fits[0])
+    return replace(chosen, scale=drawing_scale(chosen, fit))
+
+
+def drawing_scale(arrangement: Arrangement, zoom: float) -> float:
+    """Return how finely to draw for a canvas that shows a pixel of the video on `zoom` of its own."""
+    height = arrangement.size[0]
+    wanted = min(max(zoom, _LEAST_HEIGHT / height), _MOST_HEIGHT / height)
+    return min(wanted, _MOST_PIXELS_ASIDE / max(arrangement.whole))
 
 
 def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarray:
@@ -177,7 +193,7 @@ def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarra
     """
     picture = np.zeros(arrangement.shape, np.uint8)
     pair = view.pair(frame)
-    if view.review is None or view.review.place_of(frame) is None:
+    if view.review is None:
         return picture
     texts: list[_Text] = []
     centres: dict[Key, tuple[float, float]] = {}
@@ -190,7 +206,7 @@ def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarra
         down, right = (side * step * arrangement.scale for step in arrangement.offset)
         for key, identity, mask in view.objects(index) + view.rejected(index):
             small = cv2.resize(mask.view(np.uint8), part.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-            x, y = _centre(small)
+            x, y = _centre(small, mask)
             centres[key] = x + right, y + down
             is_out = pair is not None and key not in matched
             if is_out:
@@ -215,7 +231,8 @@ def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarra
 
 def _headline(view: PairView, frame: int, pair: Pair | None) -> str:
     if pair is None:
-        return f"frame {frame} has no partner at gap {view.gap}"
+        has_masks = view.review is not None and view.review.place_of(frame) is not None
+        return f"frame {frame} has no partner at gap {view.gap}" if has_masks else f"frame {frame} has no masks"
     first, second = pair.frames
     state = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "", "undecided")
     reason = pair.outcome.reason
@@ -231,11 +248,16 @@ def _colour(identity: int) -> tuple[int, int, int]:
     return COLOURS[(identity - 1) % len(COLOURS)]
 
 
-def _centre(mask: np.ndarray) -> tuple[float, float]:
-    """Return the middle of a mask, or the point of it that is next to that: letters belong on what they are about."""
+def _centre(mask: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
+    """Return the middle of a mask, or the point of it that is next to that: letters belong on what they are about.
+
+    `whole` is the same in the size of the video, for one that is too small to be drawn.
+    """
     rows, columns = np.nonzero(mask)
     if not len(rows):
-        return mask.shape[1] / 2, mask.shape[0] / 2
+        down, across = (small / large for small, large in zip(mask.shape, whole.shape, strict=True))
+        rows, columns = np.nonzero(whole)
+        return float(columns.mean() + 0.5) * across, float(rows.mean() + 0.5) * down
     y, x = rows.mean(), columns.mean()
     if not mask[int(y), int(x)]:
         nearest = np.argmin((rows - y) ** 2 + (columns - x) ** 2)
@@ -244,13 +266,14 @@ def _centre(mask: np.ndarray) -> tuple[float, float]:
 
 
 def _hatch(part: np.ndarray, mask: np.ndarray) -> None:
-    pattern = _stripes(part.shape[0], part.shape[1])
-    inside = mask > 0
+    x, y, width, height = cv2.boundingRect(mask)
+    box = slice(y, y + height), slice(x, x + width)
+    pattern, inside, part = _stripes(part.shape[0], part.shape[1])[box], mask[box] > 0, part[box]
     part[inside & pattern] = (200, 200, 200, 150)
     part[inside & ~pattern] = (20, 20, 24, 150)
 
 
-@cache
+@lru_cache(maxsize=4)  # one for each step of the zoom
 def _stripes(height: int, width: int) -> np.ndarray:
     rows, columns = np.ogrid[:height, :width]
     return (rows + columns) % 9 < 3
@@ -259,12 +282,14 @@ def _stripes(height: int, width: int) -> np.ndarray:
 def _outline(part: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] | None, is_out: bool) -> None:
     if colour is None and not is_out:
         return
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    drawn = np.ascontiguousarray(part)
+    x, y, width, height = cv2.boundingRect(mask)
+    box = slice(max(0, y - _LINE), y + height + _LINE), slice(max(0, x - _LINE), x + width + _LINE)
+    contours, _ = cv2.findContours(np.ascontiguousarray(mask[box]), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    drawn = np.ascontiguousarray(part[box])
     if colour is not None:
-        cv2.drawContours(drawn, contours, -1, (0, 0, 0, 255), 5, cv2.LINE_AA)
+        cv2.drawContours(drawn, contours, -1, (0, 0, 0, 255), _LINE, cv2.LINE_AA)
     cv2.drawContours(drawn, contours, -1, (*(colour or (200, 200, 200)), 255), 2 if colour else 1, cv2.LINE_AA)
-    part[:] = drawn
+    part[box] = drawn
 
 
 def _line(
@@ -288,19 +313,21 @@ def _write(picture: np.ndarray, texts: list[_Text]) -> np.ndarray:
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     font = _font(_TEXT)
-    taken: list[tuple[float, float, float, float]] = []
+    # Left, top, right, bottom of each plate.
+    taken = np.empty((len(texts), 4))
     height, width = picture.shape[:2]
-    for text in texts:
+    for count, text in enumerate(texts):
         left, top, right, bottom = font.getbbox(text.words)
         w, h = right - left + 8, bottom - top + 7
         x = min(max(text.at[0] - w / 2, 2), max(2, width - w - 2))
         y = min(max(text.at[1] - h / 2, 2), max(2, height - h - 2))
         for _ in range(12):
-            over = next((box for box in taken if x < box[2] and x + w > box[0] and y < box[3] and y + h > box[1]), None)
-            if over is None or over[3] + h + 3 > height:
+            known = taken[:count]
+            over = (x < known[:, 2]) & (x + w > known[:, 0]) & (y < known[:, 3]) & (y + h > known[:, 1])
+            if not over.any() or (bottom_of := float(known[over.argmax(), 3])) + h + 3 > height:
                 break
-            y = over[3] + 2
-        taken.append((x, y, x + w, y + h))
+            y = bottom_of + 2
+        taken[count] = x, y, x + w, y + h
         draw.rounded_rectangle((x, y, x + w, y + h), 4, fill=(12, 13, 16, 205))
         draw.text((x + 4 - left, y + 3.5 - top), text.words, font=font, fill=(*text.ink, 255))
     return np.asarray(image)

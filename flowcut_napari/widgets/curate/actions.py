@@ -14,7 +14,7 @@ from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.decisions import Key, Verdict
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.store import VideoMasks
-from flowcut_napari.widgets.curate.desk import CurationDesk
+from flowcut_napari.widgets.curate.desk import NO_MASKS, CurationDesk
 
 _GROW = ndimage.generate_binary_structure(2, 1)
 
@@ -45,6 +45,32 @@ class Action:
     title: str
     act: Callable[[CurationDesk], object]
     scope: Callable[[CurationDesk], str | None]
+
+    def do(self, desk: CurationDesk) -> None:
+        """Do it; say what is missing where there is nothing to do it to."""
+        if self.scope(desk) is not None:
+            self.act(desk)
+        elif desk.document is None:
+            desk.say(NO_MASKS)
+        elif self.group in ("Clip", "Choose", "Mask") and desk.document.review.place_of(desk.frame) is None:
+            desk.say(f"frame {desk.frame} has no masks; the pairs are those of frames with masks")
+        else:
+            desk.say(_MISSING.get(self.name) or _MISSING[self.group])
+
+
+_MISSING = {
+    "Go": "there is none of that",
+    "Clip": "this frame has no partner at this gap",
+    "Choose": "there is nothing to choose",
+    "Object": "choose an object first: click it, or press Down",
+    "Mask": "choose a mask first: click it, or press Down",
+    "swap": "choose two masks of one frame to swap them: click one, and the other with Shift",
+    "split": "choose a mask of an object after its first one, to make another object of it from there on",
+    "join": "choose one mask of each frame to join them: click one, and the other with Shift",
+    "copy_mask": "no object of a frame before is missing here",
+    "undo": "there is nothing to undo",
+    "redo": "there is nothing to do again",
+}
 
 
 # Clips.
@@ -84,7 +110,7 @@ def _go_open(back: bool, desk: CurationDesk) -> None:
 
 def _go_broken(back: bool, desk: CurationDesk) -> None:
     review = desk.review
-    if review is not None and (found := review.next_break(desk.frame, back)) is not None:
+    if review is not None and (found := review.next_break(desk.frame, back, desk.chosen)) is not None:
         desk.go(found.last[0])
         desk.select(found.last)
         desk.say(found.describe())
@@ -161,7 +187,7 @@ def _swapped(desk: CurationDesk) -> tuple[Key, Key] | None:
     if len(desk.selection) == 2:
         other = desk.selection[1]
         return (key, other) if other[0] == key[0] else None
-    others = [other for other in desk.view.instances(key[0]) if other != key]
+    others = [other for other in desk.view.instances(key[0]) if other != key and not _is_rejected(desk, other)]
     return (key, others[0]) if len(others) == 1 else None
 
 
@@ -298,17 +324,18 @@ def _source_of_copy(desk: CurationDesk) -> tuple[Key, int] | None:
     review, masks = desk.review, desk.masks
     if review is None or masks is None or review.place_of(desk.frame) is None:
         return None
-    here = {desk.identity(key) for key in desk.view.instances(desk.frame)}
+    here = {desk.identity(key) for key in desk.view.instances(desk.frame) if not _is_rejected(desk, key)}
     wanted = desk.wanted_identity
     if wanted is None:
         # Nothing of it is here that could be chosen: whatever was there a frame ago and is missing.
         before = [frame for frame in review.frames if frame < desk.frame]
-        missing = [key for key in desk.view.instances(before[-1]) if desk.identity(key) not in here] if before else []
+        known = [key for key in desk.view.instances(before[-1]) if not _is_rejected(desk, key)] if before else []
+        missing = [key for key in known if desk.identity(key) not in here]
         return (missing[0], desk.identity(missing[0]) or 0) if missing else None
     if wanted in here:
         return None
     members = next((item.members for item in review.curation.chains if item.identity == wanted), ())
-    earlier = [key for key in members if key[0] < desk.frame]
+    earlier = [key for key in members if key[0] < desk.frame and not _is_rejected(desk, key)]
     return (earlier[-1], wanted) if earlier else None
 
 

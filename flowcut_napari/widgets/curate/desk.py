@@ -20,7 +20,7 @@ from flowcut_napari.core.masks import Rle, decode_rle, mask_iou
 from flowcut_napari.core.masks_file import MasksFile, SaveState
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.review import Pair, Review
-from flowcut_napari.core.store import VideoMasks
+from flowcut_napari.core.store import VideoMasks, load_masks
 from flowcut_napari.core.tracklets import Tracklet
 from flowcut_napari.core.video import Video
 from flowcut_napari.live.messages import MaskRefined
@@ -29,6 +29,8 @@ from flowcut_napari.viewer.match_layers import MatchLayers
 from flowcut_napari.viewer.pair_view import Arrangement, PairView, arrangement_for
 from flowcut_napari.widgets.curate.document import Document
 from flowcut_napari.widgets.workbench import Workbench
+
+NO_MASKS = "there are no masks to curate yet; run on all frames, or open a .masks.json"
 
 
 def curation_of(bench: Workbench) -> CurationDesk:
@@ -74,6 +76,8 @@ class CurationDesk(QObject):
         self.document: Document | None = None
         self._documents: weakref.WeakKeyDictionary[Video, Document] = weakref.WeakKeyDictionary()
         self._openings = 0
+        # What was on the desk when the file that is being read was asked for.
+        self._opened_over: VideoMasks | None = None
         self._is_shown = False
         self._hidden: list[Any] = []
         # Place and gap of the pair that "next uncertain" came to last.
@@ -131,6 +135,8 @@ class CurationDesk(QObject):
         if document is None:
             return
         try:
+            # Before ours is put aside: if theirs are no good, all stays as it is.
+            Document(load_masks(document.file.path), document.file, self.parameters)
             masks = document.file.reload()
             self._put(self._bench.video, Document(masks, document.file, self.parameters))
         except FlowCutError as error:
@@ -138,10 +144,14 @@ class CurationDesk(QObject):
 
     def _on_video(self) -> None:
         self._close_layers()
+        self._openings += 1  # what is being read is of another video
         video = self._bench.video
         known = self._documents.get(video) if video is not None else None
         if known is not None and video is not None:
-            self._put(video, known)
+            saved, path = self._bench.results.saved, self._bench.results.saved_path
+            self._put_back(video, known)
+            if saved is not known.masks:  # a run, for instance, has made others meanwhile
+                self._open(path)
             return
         self._put(video, None)
         self._open()
@@ -149,13 +159,26 @@ class CurationDesk(QObject):
     def _on_saved(self) -> None:
         self._open()
 
-    def _open(self) -> None:
+    def _put_back(self, video: Video, document: Document) -> None:
+        """Take a video up again where it was left."""
+        if document.parameters != self.parameters:
+            try:
+                document.set_parameters(self.parameters)
+            except FlowCutError as error:
+                # Its decisions were made with others, and with these they contradict each other.
+                self._bench.remarked.emit(f"{error}; its own IoU, gaps and method are used again")
+                self._take_parameters(document.parameters)
+        self._put(video, document)
+
+    def _open(self, path: Path | None = None) -> None:
         """Open the masks file of the video, which takes a while, if there is one."""
-        path, video = self._bench.results.saved_path, self._bench.video
+        path, video = path or self._bench.results.saved_path, self._bench.video
         self._openings += 1
         if path is None or video is None:
             return
         opening = self._openings
+        before = self._documents.get(video)
+        self._opened_over = before.masks if before is not None else None
 
         def read() -> None:
             file, masks, problem = None, None, None
@@ -180,16 +203,34 @@ class CurationDesk(QObject):
         if file is None or masks is None:
             self._bench.remarked.emit(problem or "")
             return
+        video = self._bench.video
+        before = self._documents.get(video) if video is not None else None
+        if before is not None and before.file.path == file.path and self._keeps(before, masks):
+            file.close()
+            return
         try:
             document = Document(masks, file, self.parameters)
         except FlowCutError as error:
             self._bench.remarked.emit(f"{file.path}: {error}")
             file.close()
             return
-        video = self._bench.video
-        if video is not None and (before := self._documents.pop(video, None)) is not None:
+        if before is not None:
             before.file.close()
         self._put(video, document)
+
+    def _keeps(self, document: Document, read: VideoMasks) -> bool:
+        """Return whether a document stays although its file was read again."""
+        if not document.file.wait(1):
+            # What was done while another program wrote the file: a person says which of both is right.
+            self._put(self._bench.video, document)
+            return True
+        if document.masks is not self._opened_over:
+            self._open()  # what was read is older than what was saved meanwhile
+            return True
+        if document.masks == read:
+            self._put(self._bench.video, document)
+            return True
+        return False
 
     def _put(self, video: Video | None, document: Document | None) -> None:
         self.document = document
@@ -307,16 +348,24 @@ class CurationDesk(QObject):
             self._bench.remarked.emit(str(error))
             self.parameters_changed.emit()  # controls go back
             return
+        self._take_parameters(parameters)
+        self._show_document()
+        if self.document is None:
+            self._open()  # its decisions may contradict each other no more
+
+    def _take_parameters(self, parameters: CurationParameters) -> None:
         self.parameters = parameters
         if self.view.gap not in parameters.gaps:
             self.view.gap = parameters.gaps[0]
+        # The timeline and the table have a row for each gap.
+        self.view.review = self.review
         self.parameters_changed.emit()
-        self._show_document()
 
     def set_gap(self, gap: int) -> None:
         """Look at pairs of this gap."""
         if gap != self.view.gap and gap in self.parameters.gaps:
             self.view.gap = gap
+            self._let_go()
             self._refresh()
             self.pair_changed.emit()
             self.selection_changed.emit()
@@ -326,8 +375,10 @@ class CurationDesk(QObject):
         if gap is not None and gap in self.parameters.gaps:
             self.view.gap = gap
         if frame == self.frame:
+            self._let_go()
             self._refresh()
             self.pair_changed.emit()
+            self.selection_changed.emit()
             return
         viewer, layers = self._bench.viewer, self._bench.layers
         layer = layers["frames"] if layers is not None else None
@@ -414,6 +465,11 @@ class CurationDesk(QObject):
             self._hold_brush()
             self.selection_changed.emit()
 
+    def _let_go(self) -> None:
+        """Choose no longer what is not in sight any more."""
+        seen = set(self.keys_in_sight())
+        self.view.selection = tuple(key for key in self.view.selection if key in seen)
+
     def _hold_brush(self) -> None:
         """Let the brush paint what is chosen, whatever number that has now."""
         identity = self.identity(self.chosen)
@@ -432,7 +488,7 @@ class CurationDesk(QObject):
         """Do one action; return whether it changed anything. What cannot be done is said, and changes nothing."""
         document = self.document
         if document is None:
-            self._bench.remarked.emit("there are no masks to curate yet; run on all frames, or open a .masks.json")
+            self._bench.remarked.emit(NO_MASKS)
             return False
         try:
             done = document.do(label, change(document.masks, document.review.curation))
@@ -450,15 +506,20 @@ class CurationDesk(QObject):
         """Take the last action back, and look at where it was done."""
         if self.document is not None and self.document.history.next_undo is not None:
             frames = self.document.history.frames_of_last()
-            self._say_step("undone", self.document.undo(), frames)
+            self._say_step("undone", self.document.undo, frames)
 
     def redo(self) -> None:
         """Do what was undone last again, and look at where that is."""
         if self.document is not None and self.document.history.next_redo is not None:
             frames = self.document.history.frames_of_next()
-            self._say_step("done again", self.document.redo(), frames)
+            self._say_step("done again", self.document.redo, frames)
 
-    def _say_step(self, what: str, label: str | None, frames: tuple[int, ...]) -> None:
+    def _say_step(self, what: str, step: Callable[[], str | None], frames: tuple[int, ...]) -> None:
+        try:
+            label = step()
+        except FlowCutError as error:
+            self._bench.remarked.emit(f"with these gaps, IoU and method this cannot be {what}: {error}")
+            return
         self._show_document()
         if frames and self.frame not in frames and self.view.partner(self.frame) not in frames:
             self.go(frames[0])
@@ -469,9 +530,9 @@ class CurationDesk(QObject):
         if document is not None:
             self._bench.results.put_saved(document.masks, document.file.path)
         self.view.review = self.review
-        known = self.review.curation.identity if self.review is not None else {}
-        self.view.selection = tuple(key for key in self.view.selection if key in known)
-        self._chosen_identity = self.identity(self.chosen)
+        self._let_go()
+        if self.chosen is not None:
+            self._chosen_identity = self.identity(self.chosen)
         self._hold_brush()
         self._refresh()
         self.changed.emit()
@@ -487,10 +548,14 @@ class CurationDesk(QObject):
         if document is None:
             return
 
-        def painted(masks: VideoMasks, _: Curation) -> VideoMasks:
+        def painted(masks: VideoMasks, curation: Curation) -> VideoMasks:
             for frame, labels in frames.items():
                 objects = {int(number): labels == number for number in np.unique(labels) if number}
-                masks = editing.repaint(masks, frame, objects, document.curate)
+                after = editing.repaint(masks, frame, objects, document.curate)
+                if after is not masks:
+                    # Labels are of the numbers that objects had when the stroke began.
+                    masks = editing.keep_numbers(curation, after, document.curate)
+                    curation = document.curate(masks)
             return masks
 
         if self.act(f"paint on frame {', '.join(map(str, frames))}", painted):
@@ -525,6 +590,7 @@ class CurationDesk(QObject):
         self._refining = 0, None, None
         known = next((item for item in editing.frame_of(masks, key[0]) if item.id == key[1]), None)
         if known is None or known.segmentation is not before:
+            self.say("the mask was changed meanwhile; it stays as it is")
             return
         if answer.segmentation is None:
             self.say("the CRF left nothing of this mask; it stays as it is")

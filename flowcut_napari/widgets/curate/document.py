@@ -35,6 +35,7 @@ class Document:
         self.file = file
         self.history = History(masks)
         self._matcher = Matcher()
+        self.parameters = parameters
         self._parameters = _of_pairs(parameters)
         self.review = Review(self.curate(masks))
 
@@ -61,6 +62,7 @@ class Document:
         except Exception:
             self._parameters = before
             raise
+        self.parameters = parameters
 
     def do(self, label: str, masks: VideoMasks) -> bool:
         """Take up the masks after an action and begin to save them; return whether it changed anything.
@@ -80,17 +82,39 @@ class Document:
         return True
 
     def undo(self) -> str | None:
-        """Take the last action back; return what it was."""
+        """Take the last action back; return what it was.
+
+        Raises
+        ------
+        InputError
+            If decisions contradict each other then, with the present parameters; nothing has changed.
+        """
         label = self.history.undo()
         if label is not None:
-            self._take(self.curate(self.masks))
+            try:
+                curation = self.curate(self.masks)
+            except Exception:
+                self.history.redo()
+                raise
+            self._take(curation)
         return label
 
     def redo(self) -> str | None:
-        """Do what was undone last again; return what it is."""
+        """Do what was undone last again; return what it is.
+
+        Raises
+        ------
+        InputError
+            If decisions contradict each other then, with the present parameters; nothing has changed.
+        """
         label = self.history.redo()
         if label is not None:
-            self._take(self.curate(self.masks))
+            try:
+                curation = self.curate(self.masks)
+            except Exception:
+                self.history.undo()
+                raise
+            self._take(curation)
         return label
 
     def _take(self, curation: Curation) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QPoint, QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPalette, QPen
+from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from flowcut_napari.core.decisions import Key
@@ -16,6 +19,8 @@ _HEAD = 26
 _CELL_HEIGHT = 26
 _CELL_WIDTH = 46
 _MOST_ROWS = 8
+# Cells with sides below this have no numbers, pixels.
+_LEAST_TEXT = 12
 
 
 class IouMatrix(QWidget):
@@ -74,20 +79,14 @@ class IouMatrix(QWidget):
 
     def cell(self, row: int, column: int) -> QRect:
         """Return where a cell lies."""
-        height, width = self._cell_size()
-        return QRect(_HEAD + column * width, _HEAD + row * height, width - 2, height - 2)
+        return self._cells().cell(row, column)
 
-    def _cell_size(self) -> tuple[int, int]:
-        rows, columns = max(1, len(self.rows)), max(1, len(self.columns))
-        return (self.height() - _HEAD) // rows, min(2 * _CELL_WIDTH, (self.width() - _HEAD) // columns)
+    def _cells(self) -> _Cells:
+        return _Cells(len(self.rows), len(self.columns), self.height() - _HEAD, self.width() - _HEAD)
 
     def cell_at(self, point: QPoint) -> tuple[int, int] | None:
         """Return the row and column at a point."""
-        for row in range(len(self.rows)):
-            for column in range(len(self.columns)):
-                if self.cell(row, column).contains(point):
-                    return row, column
-        return None
+        return self._cells().cell_at(point)
 
     def mousePressEvent(self, event: Any) -> None:  # Qt's name
         """Choose the masks of a cell."""
@@ -140,33 +139,47 @@ class IouMatrix(QWidget):
             painter.setPen(ink)
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._nothing())
             return
+        cells = self._cells()
         for place, key in enumerate(rows):
-            self._draw_head(painter, QRect(0, self.cell(place, 0).y(), _HEAD - 2, self.cell(place, 0).height()), key)
+            self._draw_head(painter, QRect(0, cells.cell(place, 0).y(), _HEAD - 2, cells.cell(place, 0).height()), key)
         for place, key in enumerate(columns):
-            self._draw_head(painter, QRect(self.cell(0, place).x(), 0, self.cell(0, place).width(), _HEAD - 2), key)
-        matched = {track.instances for track in pair.outcome.tracks}
+            self._draw_head(painter, QRect(cells.cell(0, place).x(), 0, cells.cell(0, place).width(), _HEAD - 2), key)
         base, top = palette.color(QPalette.ColorRole.Base), QColor(0, 122, 204)
-        for row, first in enumerate(rows):
-            for column, second in enumerate(columns):
-                iou, place = self.iou(row, column), self.cell(row, column)
-                colour = _mixed(base, top, iou)
+        matrix = self._desk.review.matches(pair).iou if self._desk.review is not None else np.zeros((0, 0))
+        if cells.are_readable:
+            self._draw_numbers(painter, matrix, base, top)
+        else:
+            painter.drawImage(cells.whole, _picture(matrix, base, top))
+        row_of, column_of = ({key: place for place, key in enumerate(keys)} for keys in (rows, columns))
+        painter.setPen(QPen(ink, 2 if cells.are_readable else 1))
+        for track in pair.outcome.tracks:
+            first, second = zip(pair.frames, (number or 0 for number in track.instances), strict=True)
+            place = cells.cell(row_of[first], column_of[second])
+            painter.drawRect(place.adjusted(1, 1, -1, -1) if cells.are_readable else place)
+        chosen = self._desk.selection
+        if len(chosen) == 2 and chosen[0] in row_of and chosen[1] in column_of:
+            painter.setPen(QPen(QColor(255, 190, 0), 3))
+            painter.drawRect(cells.cell(row_of[chosen[0]], column_of[chosen[1]]).adjusted(1, 1, -1, -1))
+        if self.hasFocus():
+            painter.setPen(QPen(ink, 1, Qt.PenStyle.DotLine))
+            inner = 4 if cells.are_readable else 0
+            painter.drawRect(cells.cell(*self.cursor_cell).adjusted(inner, inner, -inner, -inner))
+
+    def _draw_numbers(self, painter: QPainter, matrix: np.ndarray, base: QColor, top: QColor) -> None:
+        cells = self._cells()
+        for row, values in enumerate(matrix.tolist()):
+            for column, iou in enumerate(values):
+                colour, place = _mixed(base, top, iou), cells.cell(row, column)
                 painter.fillRect(place, colour)
                 painter.setPen(QColor("white") if colour.lightness() < 140 else QColor("black"))
                 painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{iou:.2f}"[iou < 0.995 :])
-                if (first[1], second[1]) in matched:
-                    painter.setPen(QPen(ink, 2))
-                    painter.drawRect(place.adjusted(1, 1, -1, -1))
-                if self._desk.selection == (first, second):
-                    painter.setPen(QPen(QColor(255, 190, 0), 3))
-                    painter.drawRect(place.adjusted(1, 1, -1, -1))
-        if self.hasFocus():
-            painter.setPen(QPen(ink, 1, Qt.PenStyle.DotLine))
-            painter.drawRect(self.cell(*self.cursor_cell).adjusted(4, 4, -4, -4))
 
     def _draw_head(self, painter: QPainter, place: QRect, key: Key) -> None:
         identity = self._desk.identity(key) or 0
         colour = QColor(*COLOURS[(identity - 1) % len(COLOURS)])
         painter.fillRect(place, colour)
+        if min(place.width(), place.height()) < _LEAST_TEXT:
+            return
         painter.setPen(QColor("black"))
         font = painter.font()
         font.setBold(key in self._desk.selection)
@@ -181,6 +194,59 @@ class IouMatrix(QWidget):
         if self._desk.pair is None:
             return "this frame has no partner at this gap"
         return "one of both frames has no mask"
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Where cells lie: `rows` and `columns` of them in a height and a width, pixels, right and below the heads."""
+
+    rows: int
+    columns: int
+    height: int
+    width: int
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """Height and width of a cell with the gap after it; below a pixel, where there are that many."""
+        return (
+            max(1, self.height) / max(1, self.rows),
+            min(2 * _CELL_WIDTH, max(1, self.width) / max(1, self.columns)),
+        )
+
+    @property
+    def are_readable(self) -> bool:
+        """Whether there is room for a number in each."""
+        height, width = self.sides
+        return height - 2 >= _LEAST_TEXT and width - 2 >= 1.5 * _LEAST_TEXT
+
+    @property
+    def whole(self) -> QRect:
+        """All of them."""
+        height, width = self.sides
+        return QRect(_HEAD, _HEAD, round(self.columns * width), round(self.rows * height))
+
+    def cell(self, row: int, column: int) -> QRect:
+        """Return where one lies."""
+        height, width = self.sides
+        left, right = (_HEAD + int(place * width) for place in (column, column + 1))
+        top, bottom = (_HEAD + int(place * height) for place in (row, row + 1))
+        gap = 2 if self.are_readable else 0
+        return QRect(left, top, max(1, right - left - gap), max(1, bottom - top - gap))
+
+    def cell_at(self, point: QPoint) -> tuple[int, int] | None:
+        """Return the row and column at a point."""
+        height, width = self.sides
+        row, column = (math.ceil((at - _HEAD + 1) / side) - 1 for at, side in ((point.y(), height), (point.x(), width)))
+        return (row, column) if 0 <= row < self.rows and 0 <= column < self.columns else None
+
+
+def _picture(matrix: np.ndarray, base: QColor, top: QColor) -> QImage:
+    """Return a matrix of IoU as a picture, a pixel for a cell."""
+    ends = [np.array(colour.getRgb()[:3], np.float64) for colour in (base, top)]
+    pixels = np.full((*matrix.shape, 4), 255, np.uint8)
+    pixels[..., :3] = (ends[0] + matrix[..., None] * (ends[1] - ends[0])).round()
+    image = QImage(pixels.data, matrix.shape[1], matrix.shape[0], 4 * matrix.shape[1], QImage.Format.Format_RGBA8888)
+    return image.copy()  # the pixels are gone after this
 
 
 def _mixed(base: QColor, top: QColor, share: float) -> QColor:

@@ -53,7 +53,7 @@ class CuratePage(QWidget):
         layout.addWidget(self.history)
         self.timeline = Timeline(self.desk)
         self._dock = _Dock(bench, self.timeline)
-        acts = {action.key: partial(action.act, self.desk) for action in ACTIONS}
+        acts = {action.key: partial(action.do, self.desk) for action in ACTIONS}
         self.keys = Keys(bench.viewer, acts)
         self.keys.cover(self)
         self.keys.cover(self.timeline)

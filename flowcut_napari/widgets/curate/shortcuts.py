@@ -31,7 +31,8 @@ class Keys:
         self._viewer = viewer
         self.keys = dict(keys)
         self._shortcuts: list[QShortcut] = []
-        self._before: dict[Any, Any] = {}
+        # What was bound before, and what is bound now.
+        self._before: dict[Any, tuple[Any, Any]] = {}
         self.is_on = False
 
     def cover(self, widget: QWidget) -> None:
@@ -65,12 +66,15 @@ class Keys:
 
         for key, act in self.keys.items():
             binding = coerce_keybinding(key)
-            self._before[binding] = self._viewer.keymap.get(binding)
-            self._viewer.bind_key(key, _function(act), overwrite=True)
+            function = _function(act)
+            self._before[binding] = self._viewer.keymap.get(binding), function
+            self._viewer.bind_key(key, function, overwrite=True)
 
     def _unbind(self) -> None:
-        for binding, before in self._before.items():
-            self._viewer.keymap.pop(binding, None)
+        for binding, (before, function) in self._before.items():
+            if self._viewer.keymap.get(binding) is not function:
+                continue  # somebody else's, who came later
+            del self._viewer.keymap[binding]
             if before is not None:  # somebody else's, who was there first
                 self._viewer.keymap[binding] = before
         self._before.clear()

@@ -200,7 +200,7 @@ class Timeline(QWidget):
 
     def _cell_width(self) -> float:
         review = self._desk.review
-        return (self.width() - _LEFT - 4) / max(1, len(review.frames) if review else 1)
+        return max(1, self.width() - _LEFT - 4) / max(1, len(review.frames) if review else 1)
 
     def _on_changed(self) -> None:
         review = self._desk.review

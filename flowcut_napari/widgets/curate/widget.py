@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -21,7 +23,7 @@ from flowcut_napari.core.editing import instance_of
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.widgets.curate.actions import accept_above, name_object
 from flowcut_napari.widgets.curate.buttons import ActionButton, Refresher, label
-from flowcut_napari.widgets.curate.desk import curation_of
+from flowcut_napari.widgets.curate.desk import CurationDesk, curation_of
 from flowcut_napari.widgets.curate.matrix import IouMatrix
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -165,7 +167,8 @@ class DecideTab(QWidget):
     def ask_number(self) -> None:
         """Ask for the number that the chosen object is to have."""
         identity = self.desk.identity(self.desk.chosen)
-        if identity is None or not self.isVisible():
+        # From the Keys tab, too; but not from a panel that was closed.
+        if identity is None or not self.window().isVisible():
             return
         text = f"Object {identity} is called from now on (the number of another object makes both one):"
         number, is_given = QInputDialog.getInt(self, "Other number", text, identity, 1, 60_000)
@@ -207,6 +210,8 @@ class DecideTab(QWidget):
         if desk.document is None:
             return "Run on all frames first (Masks > Run), or open a .masks.json."
         pair = desk.pair
+        if pair is None and desk.document.review.place_of(desk.frame) is None:
+            return f"Frame {desk.frame} has no masks; the next frames that have are {_around(desk)}."
         if pair is None:
             return f"Frame {desk.frame} has no partner at gap {desk.view.gap}."
         first, second = pair.frames
@@ -248,6 +253,12 @@ class DecideTab(QWidget):
             )
         self.accept_all.setEnabled(count > 0)
         self.accept_all.setText(f"Accept {count} clip{'s' if count != 1 else ''} of IoU from")
+
+
+def _around(desk: CurationDesk) -> str:
+    frames = desk.review.frames if desk.review is not None else []
+    place = bisect(frames, desk.frame)
+    return " and ".join(map(str, frames[max(0, place - 1) : place + 1])) or "none"
 
 
 def _line() -> QFrame:
