@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flowcut_napari.core.decisions import Join, Key, Relabel, Split, TrackletVerdict
+from flowcut_napari.core.decisions import Decision, Join, Key, Relabel, Split, TrackletVerdict
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.matching import Matcher, Matches, match_iou, match_video
 from flowcut_napari.core.parameters import CurationParameters
@@ -147,6 +147,8 @@ class Curation:
     parameters : CurationParameters
     matcher : Matcher, optional
         Remembers the IoU of masks from one time to the next; for who curates again after each change.
+    before : Curation, optional
+        The last one with this matcher: its chains are taken over where nothing has changed that makes them.
 
     Raises
     ------
@@ -154,7 +156,13 @@ class Curation:
         If the decisions contradict each other.
     """
 
-    def __init__(self, masks: VideoMasks, parameters: CurationParameters, matcher: Matcher | None = None) -> None:
+    def __init__(
+        self,
+        masks: VideoMasks,
+        parameters: CurationParameters,
+        matcher: Matcher | None = None,
+        before: Curation | None = None,
+    ) -> None:
         self.masks = masks
         self.parameters = parameters
         self.verdicts = masks.decisions.instances()
@@ -172,19 +180,18 @@ class Curation:
         rles = [[instance.segmentation for instance in frame.instances] for frame in masks.frames]
         match = matcher.match_video if matcher else match_video
         self.matches = match(rles, span, parameters.iou, parameters.method)
-        frames = list(zip(self.index, everything, strict=True))
         drawn = {(made.frame, made.instance.id) for made in masks.hand_masks() if made.instance.origin == "drawn"}
-        try:
-            self.chains = chain_matches(frames, self.matches, span, masks.decisions.made, drawn)
-        except InputError as error:
-            raise InputError(f"{masks.video.name}: {error}") from None
-        self.identity = _identities(self.chains)
-        # What pairs would be without a person's links; the same where there is none.
-        by_hand = any(isinstance(item, Join | Split | Relabel) for item in masks.decisions.made)
-        self.found_identity = (
-            _identities(chain_matches(frames, self.matches, span, (), drawn)) if by_hand else self.identity
-        )
-        self.by_hand = by_hand
+        by_hand: list[Decision] = [item for item in masks.decisions.made if isinstance(item, Join | Split | Relabel)]
+        # Pairs differ from what the IoU says only where a person made links.
+        self.by_hand = bool(by_hand)
+        self._chained_from = everything, by_hand, drawn
+        self.chains: tuple[Tracklet, ...]
+        self.identity: dict[Key, int]
+        self.found_identity: dict[Key, int]
+        if before is not None and before.matches is self.matches and before._chained_from == self._chained_from:
+            self.chains, self.identity, self.found_identity = before.chains, before.identity, before.found_identity
+        else:
+            self._chain(everything, by_hand, drawn)
         self.tracklet_verdicts = {
             self.identity[item.instance]: item.verdict
             for item in masks.decisions.made
@@ -197,6 +204,18 @@ class Curation:
             for tracklet in self.tracklets
             for key, iou in zip(tracklet.members[1:], tracklet.ious, strict=True)
         }
+
+    def _chain(self, everything: list[list[int]], by_hand: Sequence[Decision], drawn: set[Key]) -> None:
+        span = max(self.parameters.gaps)
+        frames = list(zip(self.index, everything, strict=True))
+        try:
+            self.chains = chain_matches(frames, self.matches, span, by_hand, drawn)
+        except InputError as error:
+            raise InputError(f"{self.masks.video.name}: {error}") from None
+        self.identity = _identities(self.chains)
+        # What pairs would be without a person's links; the same where there is none.
+        found = chain_matches(frames, self.matches, span, (), drawn) if by_hand else self.chains
+        self.found_identity = _identities(found) if by_hand else self.identity
 
     def curated(self) -> CuratedVideo:
         """Return all clips, and what became of everything."""

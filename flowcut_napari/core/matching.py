@@ -125,15 +125,19 @@ class Matcher:
         self._frames: list[list[Rle]] = []
         self._iou: dict[tuple[int, int], np.ndarray] = {}
         self._matches: dict[tuple[int, int], Matches] = {}
-        self._asked: tuple[float, MatchMethod] | None = None
+        self._asked: tuple[float, MatchMethod, int] | None = None
 
     def match_video(
         self, frames: Sequence[Sequence[Rle]], span: int, iou_threshold: float = 0.5, method: MatchMethod = "argmax"
     ) -> dict[tuple[int, int], Matches]:
-        """Match as `match_video` does; masks are the same if they are the same objects."""
-        if self._asked != (iou_threshold, method):
-            self._asked = iou_threshold, method
-            self._matches.clear()
+        """Match as `match_video` does; masks are the same if they are the same objects.
+
+        Where nothing at all has changed, what is returned is the same object as the last time.
+        """
+        asked = iou_threshold, method, span
+        if self._asked is not None and self._asked[:2] != asked[:2]:
+            self._matches = {}
+        is_asked_again, self._asked = self._asked == asked, asked
         before = self._frames + [[]] * (len(frames) - len(self._frames))
         is_same = [
             place < len(self._frames)
@@ -141,7 +145,11 @@ class Matcher:
             and all(mask is kept for mask, kept in zip(old, new, strict=True))
             for place, (old, new) in enumerate(zip(before, frames, strict=False))
         ]
+        if is_asked_again and len(frames) == len(self._frames) and all(is_same):
+            return self._matches
         self._frames = [list(masks) for masks in frames]
+        # A copy: who was given the last one still looks at it.
+        known = dict(self._matches)
         matches = {}
         for place, masks in enumerate(frames):
             pairs = [(place, other) for other in range(place + 1, min(place + span, len(frames) - 1) + 1)]
@@ -151,16 +159,21 @@ class Matcher:
                 iou = rle_iou_matrix(masks, [mask for _, other in stale for mask in frames[other]])
                 for spot, pair in enumerate(stale):
                     self._iou[pair] = iou[:, columns[spot] : columns[spot + 1]]
-                    self._matches.pop(pair, None)
+                    known.pop(pair, None)
             for pair in pairs:
-                if pair not in self._matches:
-                    self._matches[pair] = match_iou(self._iou[pair], iou_threshold, method)
-                matches[pair] = self._matches[pair]
+                matches[pair] = known.get(pair) or match_iou(self._iou[pair], iou_threshold, method)
         # What was not asked for this time may be of other masks than those that are remembered now.
         for pair in [pair for pair in self._iou if pair not in matches]:
             del self._iou[pair]
-            self._matches.pop(pair, None)
+        self._matches = matches
         return matches
+
+    def copy(self) -> Matcher:
+        """Return another one that knows the same, for another thread."""
+        other = Matcher()
+        other._frames, other._iou, other._matches = list(self._frames), dict(self._iou), dict(self._matches)
+        other._asked = self._asked
+        return other
 
 
 def iou_matrix(masks_a: Sequence[np.ndarray] | np.ndarray, masks_b: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:

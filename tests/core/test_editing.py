@@ -205,7 +205,7 @@ def test_whatever_is_done_can_be_saved_read_and_curated(
     review = None
     for name, a, b in steps:
         masks = act(masks, name, a, b)
-        review = Review(Curation(masks, PARAMETERS, matcher), review)
+        review = Review(Curation(masks, PARAMETERS, matcher, review and review.curation), review)
         assert review.pairs == Review(curate(masks)).pairs
         # What is remembered of the IoU is what would be found anew.
         again = Curation(masks, PARAMETERS, matcher).curated()
