@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import TypeAdapter
@@ -28,6 +28,10 @@ class Decision:
     """One decision; `by` and `at` tell whose it is and when it was made (UTC, ISO 8601), where that is known."""
 
     kind: ClassVar[str]
+
+    def signed(self, by: str, at: str) -> Decision:
+        """Return it with whose it is and when it was made."""
+        return replace(self, **{"by": by, "at": at})
 
     def subjects(self) -> tuple[Key, ...]:
         """Return the instances it names."""

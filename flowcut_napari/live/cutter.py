@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -262,16 +262,18 @@ class Cutter:
             raise _Superseded
 
     def _refine_by_hand(self, question: RefineMask) -> None:
-        answer = MaskRefined(question.number, question.frame, None)
-        if not crf_is_available():
-            self._send(
-                Remark(f"pydensecrf is not installed, no mask is refined; to mend it: {CRF_INSTALL_HINT}")
-            )
-        elif self._video is not None:
-            crf = self._crf_of(question.frame, question.parameters, self._video)
-            mask = refine_by_hand(decode_rle(question.segmentation), crf)
-            answer = replace(answer, segmentation=encode_rle(mask) if mask.any() else None)
-        self._send(answer)
+        mask, reason = None, ""
+        try:
+            if not crf_is_available():
+                raise InputError(f"pydensecrf is not installed, no mask is refined; to mend it: {CRF_INSTALL_HINT}")
+            if self._video is not None:
+                crf = self._crf_of(question.frame, question.parameters, self._video)
+                mask = refine_by_hand(decode_rle(question.segmentation), crf)
+                reason = "" if mask.any() else "the CRF left nothing of this mask; it stays as it is"
+        except FlowCutError as error:
+            reason = str(error)
+        segmentation = encode_rle(mask) if mask is not None and mask.any() else None
+        self._send(MaskRefined(question.number, question.frame, segmentation, reason))
 
     def _crf_of(self, frame: int, parameters: CutParameters, video: Video) -> FrameCrf:
         work = self._find(frame, parameters)

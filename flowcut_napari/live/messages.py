@@ -78,11 +78,12 @@ class RefineMask:
 
 @dataclass(frozen=True)
 class MaskRefined:
-    """The answer to a `RefineMask`; None where there is no CRF, which a `Remark` has said, or nothing was left."""
+    """The answer to a `RefineMask`; None where there is none, for a `reason`, one line."""
 
     number: int
     frame: int
     segmentation: Rle | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -593,7 +593,7 @@ class CurationDesk(QObject):
             self.say("the mask was changed meanwhile; it stays as it is")
             return
         if answer.segmentation is None:
-            self.say("the CRF left nothing of this mask; it stays as it is")
+            self.say(answer.reason)
             return
         mask = decode_rle(answer.segmentation)
         for other in editing.seen_in(masks, key[0]):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.editing import keep_numbers
 from flowcut_napari.core.history import History
@@ -24,6 +27,8 @@ class Document:
         As they are in the file.
     file : MasksFile
     parameters : CurationParameters
+    author : str, optional
+        Who decides; stands in the decisions.
 
     Raises
     ------
@@ -31,10 +36,13 @@ class Document:
         If the decisions in the file contradict each other.
     """
 
-    def __init__(self, masks: VideoMasks, file: MasksFile, parameters: CurationParameters) -> None:
+    def __init__(self, masks: VideoMasks, file: MasksFile, parameters: CurationParameters, author: str = "") -> None:
         self.file = file
+        self._author = author
         self.history = History(masks)
         self._matcher = Matcher()
+        # One action asks more than once about the same masks.
+        self._last: Curation | None = None
         self.parameters = parameters
         self._parameters = _of_pairs(parameters)
         self.review = Review(self.curate(masks))
@@ -46,7 +54,9 @@ class Document:
 
     def curate(self, masks: VideoMasks) -> Curation:
         """Match masks of this video with the present parameters."""
-        return Curation(masks, self._parameters, self._matcher)
+        if self._last is None or self._last.masks is not masks or self._last.parameters != self._parameters:
+            self._last = Curation(masks, self._parameters, self._matcher, self._last)
+        return self._last
 
     def set_parameters(self, parameters: CurationParameters) -> None:
         """Match with other parameters; the masks stay as they are.
@@ -74,7 +84,7 @@ class Document:
         """
         if masks is self.masks:
             return False
-        masks = keep_numbers(self.review.curation, masks, self.curate)
+        masks = self._signed(keep_numbers(self.review.curation, masks, self.curate))
         curation = self.curate(masks)
         if not self.history.do(label, masks):
             return False
@@ -116,6 +126,15 @@ class Document:
                 raise
             self._take(curation)
         return label
+
+    def _signed(self, masks: VideoMasks) -> VideoMasks:
+        """Say in what was just decided when that was, and who did it where that is known."""
+        known = {id(item) for item in self.masks.decisions.made}
+        if all(id(item) in known for item in masks.decisions.made):
+            return masks
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        made = tuple(item if id(item) in known else item.signed(self._author, now) for item in masks.decisions.made)
+        return replace(masks, decisions=replace(masks.decisions, made=made))
 
     def _take(self, curation: Curation) -> None:
         self.review = Review(curation, self.review)

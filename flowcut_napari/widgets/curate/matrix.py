@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from flowcut_napari.core.decisions import Key
 from flowcut_napari.core.preview import COLOURS
 from flowcut_napari.widgets.curate.desk import CurationDesk
+from flowcut_napari.widgets.curate.shortcuts import takes_arrows
 
 _HEAD = 26
 _CELL_HEIGHT = 26
@@ -104,6 +105,10 @@ class IouMatrix(QWidget):
         frames = self._desk.pair.frames if self._desk.pair else (0, 0)
         text = f"object {names[0]} of frame {frames[0]} and {names[1]} of frame {frames[1]}: IoU {self.iou(*cell):.3f}"
         QToolTip.showText(event.globalPosition().toPoint(), text, self)
+
+    def event(self, event: Any) -> bool:  # Qt's name
+        """Take the arrows before they choose objects."""
+        return takes_arrows(event) or bool(super().event(event))
 
     def keyPressEvent(self, event: Any) -> None:  # Qt's name
         """Move through the cells by arrows; Enter or Space chooses."""

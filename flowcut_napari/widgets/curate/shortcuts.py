@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QShortcut, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QShortcut, QWidget
 
 from flowcut_napari.widgets.endings import quietly
 
@@ -87,3 +87,22 @@ def _function(act: Callable[[], object]) -> Callable[..., None]:
         act()
 
     return do
+
+
+def takes_arrows(event: Any) -> bool:
+    """Accept an arrow without modifiers that would be a shortcut, for a widget that moves by them; return whether."""
+    arrows = (Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Right)
+    if event.type() != QEvent.Type.ShortcutOverride or event.key() not in arrows:
+        return False
+    if event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier:
+        return False
+    event.accept()
+    return True
+
+
+class ArrowSpinBox(QDoubleSpinBox):
+    """A number that Up and Down change, also where these are keys of the page."""
+
+    def event(self, event: Any) -> bool:  # Qt's name
+        """Take the arrows before they choose objects."""
+        return takes_arrows(event) or bool(super().event(event))

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from flowcut_napari.core.review import Pair, Review
 from flowcut_napari.widgets.curate.desk import CurationDesk
+from flowcut_napari.widgets.curate.shortcuts import takes_arrows
 
 _LEFT = 54
 _TOP = 4
@@ -78,6 +79,10 @@ class Timeline(QWidget):
             QToolTip.hideText()
         else:
             QToolTip.showText(event.globalPosition().toPoint(), describe_pair(pair), self)
+
+    def event(self, event: Any) -> bool:  # Qt's name
+        """Take the arrows before they choose objects."""
+        return takes_arrows(event) or bool(super().event(event))
 
     def keyPressEvent(self, event: Any) -> None:  # Qt's name
         """Step through frames by left and right, and through gaps by up and down."""

@@ -7,7 +7,6 @@ from bisect import bisect
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
     QFrame,
     QHBoxLayout,
     QInputDialog,
@@ -25,6 +24,7 @@ from flowcut_napari.widgets.curate.actions import accept_above, name_object
 from flowcut_napari.widgets.curate.buttons import ActionButton, Refresher, label
 from flowcut_napari.widgets.curate.desk import CurationDesk, curation_of
 from flowcut_napari.widgets.curate.matrix import IouMatrix
+from flowcut_napari.widgets.curate.shortcuts import ArrowSpinBox
 from flowcut_napari.widgets.workbench import Workbench
 
 _WORDS = dict(
@@ -118,7 +118,7 @@ class DecideTab(QWidget):
         self.accept_all.setObjectName("accept_above")
         self.accept_all.setToolTip("Accept every clip of every gap without a verdict whose objects all reach this IoU")
         self.accept_all.clicked.connect(self.accept_above)
-        self.score = QDoubleSpinBox()
+        self.score = ArrowSpinBox()
         self.score.setObjectName("score")
         self.score.setToolTip("IoU that each object of a clip has to reach, 0 to 1")
         self.score.setRange(0, 1)
