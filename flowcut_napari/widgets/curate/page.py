@@ -96,19 +96,24 @@ class _Dock:
         self._bench = bench
         self._timeline = timeline
         self._holder = QWidget()
+        layout = QVBoxLayout(self._holder)
+        layout.setContentsMargins(6, 2, 6, 2)
+        layout.addWidget(timeline)
         self._dock: Any = None
+
+    def _forget(self, *_: object) -> None:
+        self._dock = None
 
     def show(self, on: bool) -> None:
         window = getattr(self._bench.viewer, "window", None)
         if window is None:  # a viewer without a window
             return
         if self._dock is None and on:
-            layout = QVBoxLayout(self._holder)
-            layout.setContentsMargins(6, 2, 6, 2)
-            layout.addWidget(self._timeline)
             self._dock = window.add_dock_widget(
                 self._holder, name="FlowCut timeline", area="bottom", add_vertical_stretch=False
             )
+            # Its X takes it apart; it is made anew when the page is seen again.
+            self._dock.destroyed.connect(self._forget)
         if self._dock is not None:
             self._dock.setVisible(on)
 

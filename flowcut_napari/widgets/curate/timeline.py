@@ -139,21 +139,29 @@ class Timeline(QWidget):
             self._picture = QPixmap(size)
             self._picture.fill(self.palette().color(QPalette.ColorRole.Window))
             self._drawn = {}
+        changed = [pair for key, pair in review.pairs.items() if self._drawn.get(key) is not pair]
+        if changed and self._cell_width() < 1:
+            # Several share a column: what has to be seen is drawn last, whatever of them has changed.
+            columns = {self.cell(pair).x() for pair in changed}
+            changed = sorted((pair for pair in review.pairs.values() if self.cell(pair).x() in columns), key=_urgency)
         painter = QPainter(self._picture)
-        threshold = review.curation.parameters.iou
-        for key, pair in review.pairs.items():
-            if self._drawn.get(key) is pair:
-                continue
-            place = self.cell(pair).translated(-_LEFT, -_TOP)
-            if place.width() > 3:
-                place.setWidth(place.width() - 1)
-            painter.fillRect(place, pair_colour(pair, threshold))
-            if pair.verdict is not None:
-                colour = _ACCEPTED if pair.verdict == "accept" else _REJECTED
-                painter.fillRect(QRect(place.x(), place.bottom() - 3, place.width(), 4), colour)
-        painter.end()
+        try:
+            for pair in changed:
+                self._draw_cell(painter, pair, review.curation.parameters.iou)
+        finally:
+            painter.end()
         self._drawn = dict(review.pairs)
         return self._picture
+
+    def _draw_cell(self, painter: QPainter, pair: Pair, threshold: float) -> None:
+        place = self.cell(pair).translated(-_LEFT, -_TOP)
+        if place.width() > 3:
+            place.setWidth(place.width() - 1)
+        painter.fillRect(place, self.palette().color(QPalette.ColorRole.Window))
+        painter.fillRect(place, pair_colour(pair, threshold))
+        if pair.verdict is not None:
+            colour = _ACCEPTED if pair.verdict == "accept" else _REJECTED
+            painter.fillRect(QRect(place.x(), place.bottom() - 3, place.width(), 4), colour)
 
     def _draw_axis(self, painter: QPainter, top: int, ink: QColor) -> None:
         review = self._desk.review
@@ -235,6 +243,11 @@ def _mixed(share: float) -> QColor:
     """Return the colour of an IoU between the threshold, 0, and 1."""
     parts = zip(_LOW.getRgb()[:3], _HIGH.getRgb()[:3], strict=True)
     return QColor(*(round(a + min(max(0.0, share), 1.0) * (b - a)) for a, b in parts))
+
+
+def _urgency(pair: Pair) -> tuple[bool, float]:
+    """Return by what cells are drawn that share a column: sure ones first, then weak ones, verdicts last."""
+    return pair.verdict is not None, -(pair.weakest if pair.weakest is not None else float(bool(pair.outcome.tracks)))
 
 
 def describe_pair(pair: Pair) -> str:
