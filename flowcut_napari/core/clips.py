@@ -138,6 +138,20 @@ def curate_video(masks: VideoMasks, parameters: CurationParameters | None = None
     return Curation(masks, parameters or CurationParameters()).curated()
 
 
+def describe_idle_verdicts(masks: VideoMasks, parameters: CurationParameters) -> str | None:
+    """Say how many verdicts are on clips of another length than is made, and so without effect; None if none is."""
+    length = parameters.clip_length or 2
+    frames = len(masks.frames) if length == "all" else length
+    idle = sum(len(clip) != frames for clip in masks.decisions.clips())
+    if not idle:
+        return None
+    many, verb = ("s", "are") if idle != 1 else ("", "is")
+    return (
+        f"{idle} verdict{many} on clips of another length {verb} without effect on clips of {frames} frames; "
+        "judge objects or masks for these"
+    )
+
+
 class Curation:
     """What is known while the clips of one video are made; places count in the list of frames with masks.
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 import flowcut_napari
 from flowcut_napari.core.about import ABOUT, SCHEMA, SPLITS_SCHEMA, WRITTEN, About, compact, is_replaceable
-from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video
+from flowcut_napari.core.clips import CuratedVideo, Yield, curate_video, describe_idle_verdicts
 from flowcut_napari.core.decisions import HandMask, decision_to_json, describe_stale
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import made_whole
@@ -254,6 +254,8 @@ def _export_video(
     except InputError as error:
         report.failed.append((name, str(error)))
         return
+    if idle := describe_idle_verdicts(masks, plan.parameters):
+        report.notes.append(f"{name}: {idle}")
     if masks.decisions.stale:
         report.notes.append(
             f"{name}: {describe_stale(masks.decisions.stale)} of an earlier run without effect, because the masks "

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from made_masks import of_letters, of_masks
 from test_tracklets import videos
 
-from flowcut_napari.core.clips import CLIP_REASONS, MASK_REASONS, Clip, CuratedVideo, curate_video
+from flowcut_napari.core.clips import (
+    CLIP_REASONS,
+    MASK_REASONS,
+    Clip,
+    CuratedVideo,
+    curate_video,
+    describe_idle_verdicts,
+)
 from flowcut_napari.core.decisions import (
     ClipVerdict,
     Decision,
@@ -165,6 +172,14 @@ def test_what_was_decided_about_a_tracklet_outlives_the_mask_that_stood_for_it()
     assert [tracklet.identity for tracklet in named.tracklets] == [9, 2]
     assert named.tracklets[0].members == ((0, 1), (2, 1), (3, 1))
     assert named.tracklets[0].ious == (None, 1.0)
+
+
+def test_verdicts_on_clips_of_another_length_are_said_to_be_without_effect() -> None:
+    masks = of_letters("AAAA", "AAAA", "AAAA").decide(ClipVerdict((0, 1), "reject"), ClipVerdict((1, 2), "accept"))
+    assert describe_idle_verdicts(masks, CurationParameters()) is None
+    for length in (3, "all"):
+        said = describe_idle_verdicts(masks, CurationParameters(clip_length=length))
+        assert said is not None and said.startswith("2 verdicts on clips of another length are without effect")
 
 
 def test_a_rejected_clip_is_left_out_and_no_other() -> None:
