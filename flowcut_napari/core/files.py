@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from flowcut_napari.core.errors import InputError, OutputError
+
+_umask_turn = threading.Lock()
+_known_umask: int | None = None
 
 
 def write_atomically(path: Path, content: str | bytes, check: Callable[[], object] | None = None) -> None:
@@ -40,8 +45,8 @@ def write_atomically(path: Path, content: str | bytes, check: Callable[[], objec
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
-        # A temporary file is private to its owner; a result is as readable as any other file.
-        os.chmod(temporary, 0o666 & ~_umask())
+        # A temporary file is private to its owner; a result is as readable as what it replaces, or any other file.
+        os.chmod(temporary, _mode_of(path))
         if check is not None:
             check()
         os.replace(temporary, path)
@@ -54,6 +59,29 @@ def write_atomically(path: Path, content: str | bytes, check: Callable[[], objec
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def read_regular(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return what is in a file, and what the system knew of it while it was open.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no regular file, or cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise InputError(f"{path}: not a regular file")
+        with path.open("rb") as stream:
+            return stream.read(), os.fstat(stream.fileno())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:  # what can be no path
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{str(path)[:80]!r}: cannot be read ({error})") from None
 
 
 @contextmanager
@@ -226,8 +254,19 @@ def check_writable(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot write into this folder ({error.strerror or error})") from None
 
 
+def _mode_of(path: Path) -> int:
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:  # there is none yet
+        return 0o666 & ~_umask()
+
+
 def _umask() -> int:
-    # The only way to read it is to set it.
-    value = os.umask(0o022)
-    os.umask(value)
-    return value
+    # The only way to read it is to set it, for all threads of the process: of two at a time one would read what the
+    # other has set, and leave it so. It is never wider than it was meant to be.
+    global _known_umask
+    with _umask_turn:
+        if _known_umask is None:
+            _known_umask = os.umask(0o077)
+            os.umask(_known_umask)
+        return _known_umask

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
-from flowcut_napari.core.files import folder_held, remove_unfinished, write_atomically
+from flowcut_napari.core.files import folder_held, read_regular, remove_unfinished, write_atomically
 from flowcut_napari.core.masks_text import MasksEncoder
 from flowcut_napari.core.recovery import drop_copy, keep_copy, new_copy, recovery_folder
 from flowcut_napari.core.store import VideoMasks, parse_masks
@@ -297,16 +297,7 @@ class _ConflictError(OutputError):
 
 
 def _read(path: Path) -> tuple[bytes, _Seen]:
-    try:
-        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
-            raise InputError(f"{path}: not a regular file")
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            content = stream.read()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    content, status = read_regular(path)
     return content, _Seen(_signature(status), _digest(content))
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from flowcut_napari.core.decisions import Decision, Decisions, HandMask, decisions_from_json
 from flowcut_napari.core.errors import DamagedFileError, InputError
-from flowcut_napari.core.files import folder_held, write_atomically
+from flowcut_napari.core.files import folder_held, read_regular, write_atomically
 from flowcut_napari.core.json_stream import refuse_constant
 from flowcut_napari.core.masks import LARGEST_SIDE
 from flowcut_napari.core.masks_text import SCHEMA, MasksEncoder
@@ -231,19 +231,7 @@ def load_masks(path: str | os.PathLike[str]) -> VideoMasks:
         If the file is missing, of a schema that this version does not know, or (`DamagedFileError`) damaged.
     """
     path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a regular file")
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{str(path)[:80]!r}: cannot be read ({error})") from None
-    return parse_masks(content, path)
+    return parse_masks(read_regular(path)[0], path)
 
 
 def parse_masks(data: bytes, path: Path) -> VideoMasks:
