@@ -11,9 +11,12 @@ from PIL import Image
 
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.images import image_size, read_rgb
+from flowcut_napari.core.segmentations import Packed, area_of, unpack
 
 # Of one frame; what is far beyond any camera is damage, and takes memory before it is found out.
 LARGEST_FRAME = 1 << 26
+# Of all frames that are read at a time: half a gigabyte with their masks.
+LARGEST_VIEW = 1 << 27
 # A number of an instance takes a byte.
 MOST_INSTANCES = 255
 _SHOWN = 6
@@ -100,16 +103,19 @@ class Lines:
 
 
 def spread(length: int, most: int) -> tuple[int, ...]:
-    """Return up to `most` frames of a clip, evenly over it.
+    """Return up to `most` frames of a clip, evenly over it, the first and the last among them.
 
     Examples
     --------
     >>> spread(2, 4), spread(24, 4)
-    ((0, 1), (0, 7, 14, 21))
+    ((0, 1), (0, 8, 15, 23))
     """
     if length <= most:
         return tuple(range(length))
-    return tuple(place * (1 if most == 1 else (length - 1) // (most - 1)) for place in range(most))
+    if most == 1:
+        return (0,)
+    # Each step is longer than one frame, so none comes twice.
+    return tuple(round(place * (length - 1) / (most - 1)) for place in range(most))
 
 
 def read_frame(path: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, str]:
@@ -136,7 +142,18 @@ def read_frame(path: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, st
     return np.asarray(fitted), f"is {width}x{height}, its masks are {size[1]}x{size[0]}; it was stretched to fit"
 
 
-def paint(labels: np.ndarray, masks: Sequence[tuple[int, np.ndarray]]) -> None:
-    """Put masks with their labels into a picture of labels, the smallest on top."""
-    for label, mask in sorted(masks, key=lambda item: -int(np.count_nonzero(item[1]))):
-        labels[mask.astype(bool)] = label
+def that_fit(places: tuple[int, ...], size: tuple[int, int], lines: Lines) -> tuple[int, ...]:
+    """Return as many of some places as may be read at a time where frames are (height, width); at least one."""
+    most = max(1, LARGEST_VIEW // (size[0] * size[1]))
+    if len(places) > most:
+        lines.say(f"its frames are {size[1]}x{size[0]}: only {most} of {len(places)} are shown at a time")
+    return places[:most]
+
+
+def paint(masks: Sequence[tuple[int, Packed]], size: tuple[int, int]) -> np.ndarray:
+    """Return a picture of labels, (height, width) uint8, from masks with their labels, the smallest on top."""
+    labels = np.zeros(size, np.uint8)
+    # One after the other: all of them at once may be more than a machine has.
+    for label, mask in sorted(masks, key=lambda item: -area_of(item[1])):
+        labels[unpack(mask).view(bool)] = label
+    return labels

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from flowcut_napari.core.about import About
-from flowcut_napari.core.clip_view import LARGEST_FRAME, MOST_INSTANCES, ClipInstance, ClipView, Lines, paint
+from flowcut_napari.core.clip_view import LARGEST_FRAME, MOST_INSTANCES, ClipInstance, ClipView, Lines, paint, that_fit
 from flowcut_napari.core.dataset_scan import JsonIndex, Progress, files_of, scan_json, video_name
 from flowcut_napari.core.dataset_view import Dataset, choose_root, frame_of
 from flowcut_napari.core.errors import FlowCutError, InputError, printable
 from flowcut_napari.core.parameters import DatasetFormat
-from flowcut_napari.core.segmentations import read_segmentation, stated_size
+from flowcut_napari.core.segmentations import Packed, area_of, read_segmentation, stated_size
 from flowcut_napari.core.video import frames_folder, is_inner_path
 
 # Clips whose first frames are looked for: some may be missing.
@@ -82,10 +82,9 @@ class JsonDataset(Dataset):
         if not files:
             lines.say("it names no frames")
         chosen = tuple(place for place in places if 0 <= place < len(files))
-        size = _size_of(item, annotations, lines)
+        size = _size_of(item, annotations, lines) or self._size_of_frame([files[place] for place in chosen])
+        chosen = that_fit(chosen, size, lines)
         frames = [frame_of(self.root, files[place], size, lines) for place in chosen]
-        if size is None:
-            size = next((frame.shape[:2] for frame in frames if frame is not None), (1, 1))
         labels, instances = self._masks(annotations, chosen, len(files), size, lines)
         return ClipView(
             number=number,
@@ -99,10 +98,14 @@ class JsonDataset(Dataset):
             problems=tuple(printable(line) for line in lines.all()),
         )
 
+    def _size_of_frame(self, files: Sequence[Any]) -> tuple[int, int]:
+        frames = (frame_of(self.root, file, None, Lines()) for file in files)
+        return next((frame.shape[:2] for frame in frames if frame is not None), (1, 1))
+
     def _masks(
         self, annotations: list[Any], places: Sequence[int], length: int, size: tuple[int, int], lines: Lines
     ) -> tuple[tuple[np.ndarray, ...], tuple[ClipInstance, ...]]:
-        painted: list[list[tuple[int, np.ndarray]]] = [[] for _ in places]
+        found: list[list[tuple[int, Packed]]] = [[] for _ in places]
         instances = []
         for label, value in enumerate(annotations, start=1):
             if label > MOST_INSTANCES:
@@ -128,15 +131,10 @@ class JsonDataset(Dataset):
                     lines.say(f"{what}, frame {place}: {error}")
                     continue
                 if mask is not None:
-                    areas[-1] = int(np.count_nonzero(mask))
-                    painted[spot].append((label, mask))
+                    areas[-1] = area_of(mask)
+                    found[spot].append((label, mask))
             instances.append(self._instance(label, value, tuple(areas)))
-        pictures = []
-        for found in painted:
-            picture = np.zeros(size, np.uint8)
-            paint(picture, found)
-            pictures.append(picture)
-        return tuple(pictures), tuple(instances)
+        return tuple(paint(masks, size) for masks in found), tuple(instances)
 
     def _instance(self, label: int, value: dict[str, Any], areas: tuple[int | None, ...]) -> ClipInstance:
         category, score = value.get("category_id"), value.get("score")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from pycocotools import mask as coco
@@ -11,8 +11,30 @@ from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.masks import LARGEST_SIDE, check_rle
 
 
+class Packed(TypedDict):
+    """A run-length code as pycocotools takes it; its runs fill its size."""
+
+    size: list[int]
+    counts: bytes
+
+
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Decode a run-length code or polygons.
+    """Decode a run-length code or polygons, (height, width) uint8, 0 and 1, columns contiguous; see `pack`."""
+    return unpack(pack(segmentation, height, width))
+
+
+def unpack(packed: Packed) -> np.ndarray:
+    """Return a mask as pixels, (height, width) uint8, 0 and 1, columns contiguous."""
+    return coco.decode(packed)
+
+
+def area_of(packed: Packed) -> int:
+    """Return the pixels of a mask without decoding it."""
+    return int(coco.area(packed))
+
+
+def pack(segmentation: Any, height: int, width: int) -> Packed:
+    """Return a run-length code or polygons as a packed code, small whatever the frame is.
 
     Parameters
     ----------
@@ -21,11 +43,6 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     height, width : int
         Of the frame.
 
-    Returns
-    -------
-    ndarray
-        (height, width) uint8, 0 and 1, columns contiguous.
-
     Raises
     ------
     InputError
@@ -33,7 +50,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         the wrong runs it reads and writes memory that is not the mask's.
     """
     if isinstance(segmentation, list):
-        return coco.decode(coco.merge(coco.frPyObjects(_near(segmentation, height, width), height, width)))
+        return coco.merge(coco.frPyObjects(_near(segmentation, height, width), height, width))
     if segmentation["size"] != [height, width]:
         stated = "x".join(str(side) for side in reversed(segmentation["size"]))
         raise InputError(f"its mask is {stated}, the frame {width}x{height}")
@@ -41,13 +58,13 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     if isinstance(counts, list):
         if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != height * width:
             raise InputError(f"a mask cannot be decoded: its runs do not fill {height}x{width} pixels")
-        return coco.decode(coco.frPyObjects({"size": [height, width], "counts": counts}, height, width))
+        return coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     check_rle({"size": [height, width], "counts": counts})
-    return coco.decode({"size": [height, width], "counts": counts.encode("ascii")})
+    return {"size": [height, width], "counts": counts.encode("ascii")}
 
 
-def read_segmentation(item: Any, height: int, width: int) -> np.ndarray | None:
-    """Decode whatever a file has for the mask of an instance in one frame, as files in the wild have it.
+def read_segmentation(item: Any, height: int, width: int) -> Packed | None:
+    """Pack whatever a file has for the mask of an instance in one frame, as files in the wild have it.
 
     Parameters
     ----------
@@ -58,8 +75,8 @@ def read_segmentation(item: Any, height: int, width: int) -> np.ndarray | None:
 
     Returns
     -------
-    (height, width) uint8 or None
-        0 and 1; None where the instance is not in the frame.
+    Packed or None
+        None where the instance is not in the frame.
 
     Raises
     ------
@@ -71,7 +88,7 @@ def read_segmentation(item: Any, height: int, width: int) -> np.ndarray | None:
     if isinstance(item, list) and not isinstance(item[0], list):
         item = [item]
     if (isinstance(item, list) and are_polygons(item)) or stated_size(item) is not None:
-        return decode_segmentation(item, height, width)
+        return pack(item, height, width)
     raise InputError("its mask is neither a run-length code nor polygons")
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -541,7 +543,55 @@ def test_frames_are_spread_evenly_over_a_clip(length: int, most: int) -> None:
     places = spread(length, most)
     assert len(places) == min(length, most)
     assert all(0 <= place < length for place in places)
-    assert len(set(np.diff(places).tolist())) <= 1
+    steps = set(np.diff(places).tolist())
+    assert not steps or (min(steps) >= 1 and max(steps) - min(steps) <= 1)
+    if length and most > 1:
+        assert (places[0], places[-1]) == (0, length - 1)
+
+
+def memory_of(reads: Path, places: int) -> int:
+    """Return what a process takes at most to read a clip, beyond what it took to open its dataset, in bytes."""
+    script = (
+        "import resource, sys\n"
+        "from flowcut_napari.core.dataset_reader import open_dataset\n"
+        "from pathlib import Path\n"
+        "peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "dataset = open_dataset(Path(sys.argv[1]))\n"
+        "before = peak()\n"
+        "view = dataset.read(0, range(int(sys.argv[2])))\n"
+        "assert any(picture.any() for picture in view.labels)\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(reads), str(places)], check=True, capture_output=True, text=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kilobytes are Linux's")
+def test_a_small_file_of_large_frames_takes_no_more_memory_than_its_pictures(tmp_path: Path) -> None:
+    height, width, places = 2160, 3840, 6
+    mask = encode_rle(square(5, 5, 2, (height, width)))
+    video = {"id": 1, "width": width, "height": height, "file_names": [f"{place}.png" for place in range(places)]}
+    annotations = [{"id": number, "video_id": 1, "segmentations": [mask] * places} for number in range(40)]
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps({"videos": [video], "annotations": annotations}))
+    assert path.stat().st_size < 25_000
+    # The labels themselves, and a few masks at a time.
+    assert memory_of(path, places) < height * width * (places + 6)
+
+
+def test_frames_that_are_too_large_together_are_fewer_and_that_is_said(tmp_path: Path) -> None:
+    side, places = 8000, 6
+    mask = encode_rle(square(5, 5, 2, (side, side)))
+    video = {"id": 1, "width": side, "height": side, "file_names": [f"{place}.png" for place in range(places)]}
+    annotation = {"id": 1, "video_id": 1, "segmentations": [mask] * places}
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps({"videos": [video], "annotations": [annotation]}))
+    view = whole(open_dataset(path))
+    assert view.places == (0, 1)
+    assert len(view.labels) == len(view.frames) == 2 and view.instances[0].areas == (4, 4)
+    assert view.problems == ("its frames are 8000x8000: only 2 of 6 are shown at a time",)
 
 
 def test_a_dataset_that_was_moved_finds_its_frames(export: Callable[..., Path], tmp_path: Path) -> None:

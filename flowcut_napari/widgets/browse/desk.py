@@ -39,7 +39,7 @@ class Window:
         Examples
         --------
         >>> Window(4).places(24), Window(4, 1, 22).places(24)
-        ((0, 7, 14, 21), (20, 21, 22, 23))
+        ((0, 8, 15, 23), (20, 21, 22, 23))
         """
         if self.step == 0:
             return spread(length, self.count)
