@@ -57,21 +57,25 @@ def judge_tracklet(masks: VideoMasks, tracklet: Tracklet, verdict: Verdict | Non
     return masks.decide(TrackletVerdict(tracklet.members[0], verdict)) if verdict else masks
 
 
-def accept_above(masks: VideoMasks, outcomes: Iterable[ClipOutcome], score: float) -> VideoMasks:
-    """Accept every kept clip without a verdict in which each object has an IoU of at least `score`.
+def clips_above(masks: VideoMasks, outcomes: Iterable[ClipOutcome], score: float) -> list[tuple[int, ...]]:
+    """Return the kept clips without a verdict in which each object has an IoU of at least `score`.
 
-    Links that a person made have no IoU; they are taken for right.
+    Links that a person made have no IoU that speaks for them: clips with one are not among these.
     """
     known = masks.decisions.clips()
-    good = [
-        ClipVerdict(item.frames, "accept")
+    return [
+        item.frames
         for item in outcomes
         if item.reason in (None, "not_accepted")
         and item.tracks
         and item.frames not in known
-        and all(track.iou is None or track.iou >= score for track in item.tracks)
+        and all(track.iou is not None and track.iou >= score for track in item.tracks)
     ]
-    return masks.decide(*good)
+
+
+def accept_above(masks: VideoMasks, outcomes: Iterable[ClipOutcome], score: float) -> VideoMasks:
+    """Accept all `clips_above` a score."""
+    return masks.decide(*(ClipVerdict(frames, "accept") for frames in clips_above(masks, outcomes, score)))
 
 
 def split_from(masks: VideoMasks, curate: Callable[[VideoMasks], Curation], key: Key) -> VideoMasks:
@@ -139,10 +143,8 @@ def name_tracklet(masks: VideoMasks, curation: Curation, key: Key, identity: int
     Raises
     ------
     InputError
-        If the identity is below 1, or both have a mask in the same frame.
+        If there is no such identity, or both have a mask in the same frame.
     """
-    if identity < 1:
-        raise InputError(f"the identity {identity}: identities start at 1")
     mine = chain_of(curation, key)
     if mine.identity == identity:
         return masks
@@ -190,15 +192,22 @@ def draw_as(
     if gone is not None:
         if masks.decisions.instances().get(gone) != "reject":
             raise InputError(f"object {identity} has a mask in frame {frame} already")
-        return judge_instance(masks.with_mask(frame, mask, gone[1]), gone, None)
+        masks = judge_instance(masks.with_mask(frame, mask, gone[1]), gone, None)
+        return _held(masks, gone, chain, curate)
     masks, key = draw(masks, frame, mask)
-    found = chain_of(curate(masks), key).members
-    if chain is None:
-        return masks.decide(Relabel(key, identity)) if found == (key,) else masks
-    if {key, *chain.members} <= set(found):
+    if chain is not None:
+        return _held(masks, key, chain, curate)
+    is_alone = chain_of(curate(masks), key).members == (key,)
+    return masks.decide(Relabel(key, identity)) if is_alone else masks
+
+
+def _held(masks: VideoMasks, key: Key, chain: Tracklet, curate: Callable[[VideoMasks], Curation]) -> VideoMasks:
+    """Link a mask to those of an object before and after it, if IoU alone does not do that."""
+    others = [member for member in chain.members if member != key]
+    if set(others) <= set(chain_of(curate(masks), key).members):
         return masks
-    before = [member for member in chain.members if member[0] < frame]
-    after = [member for member in chain.members if member[0] > frame]
+    before = [member for member in others if member[0] < key[0]]
+    after = [member for member in others if member[0] > key[0]]
     links = [Join(before[-1], key)] if before else []
     links += [Join(key, after[0])] if after else []
     return masks.decide(*links)
@@ -242,6 +251,7 @@ def repaint(
     if not touched.any():
         return masks
     gained = set(np.unique(after[touched]).tolist()) - {0}
+    edited: list[Key] = []
     for identity, number in here.items():
         item = instance_of(masks, (frame, number))
         left, top, width, height = (int(side) for side in item.bbox)
@@ -253,6 +263,10 @@ def repaint(
             masks = remove(masks, (frame, number))
         elif not np.array_equal(mask, known):
             masks = masks.with_mask(frame, mask, number)
+            edited.append((frame, number))
+    # What is painted on an object is part of it, however little of it is left.
+    for key in edited:
+        masks = _held(masks, key, chain_of(curation, key), curate)
     for identity in sorted(gained - set(here)):
         # What was edited so far may have changed numbers that nobody gave.
         masks = keep_numbers(curation, masks, curate)

@@ -22,7 +22,22 @@ from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.video import Video, frames_folder
 
 # Hues that stand out from most pictures and from each other.
-COLOURS = ((255, 45, 140), (0, 190, 255), (150, 235, 40), (255, 190, 0), (165, 95, 255), (0, 225, 170), (255, 100, 50))
+COLOURS = (
+    (255, 45, 140),
+    (0, 190, 255),
+    (150, 235, 40),
+    (255, 190, 0),
+    (165, 95, 255),
+    (0, 225, 170),
+    (255, 100, 50),
+    (90, 130, 255),
+    (255, 150, 190),
+    (190, 160, 80),
+    (60, 160, 60),
+    (230, 230, 110),
+    (200, 60, 220),
+    (150, 210, 240),
+)
 _PAPER = (24, 26, 31)
 _INK = (232, 234, 237)
 _FAINT = (150, 154, 162)

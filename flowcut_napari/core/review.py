@@ -10,9 +10,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from flowcut_napari.core.clips import ClipOutcome, Curation
+from flowcut_napari.core.clips import ClipOutcome, ClipTrack, Curation
 from flowcut_napari.core.decisions import Key, Verdict
 from flowcut_napari.core.matching import Matches
+
+# So close to the threshold an IoU says little.
+UNCERTAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,30 @@ class Review:
             for place in range(len(self.frames) - gap):
                 known = before.pairs.get((gap, place)) if before and place in same and place + gap in same else None
                 self.pairs[gap, place] = self._pair(gap, place, known, before)
+
+    def iou(self, pair: Pair, track: ClipTrack) -> float:
+        """Return the IoU of a match, also where a person made it."""
+        rows, columns = (
+            [item.id for item in self.curation.masks.frames[place].instances]
+            for place in (pair.place, pair.place + pair.gap)
+        )
+        number, other = track.instances
+        assert number is not None and other is not None  # pairs have both
+        return float(self.matches(pair).iou[rows.index(number), columns.index(other)])
+
+    @cached_property
+    def count_uncertain(self) -> int:
+        """How many pairs that nobody decided have an IoU within `UNCERTAIN` of the threshold."""
+        return sum(pair.margin is not None and pair.margin <= UNCERTAIN for pair in self.uncertain)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many pairs are ``accepted``, ``rejected``, ``undecided`` and without anything to decide, ``nothing``."""
+        counts = dict.fromkeys(("accepted", "rejected", "undecided", "nothing"), 0)
+        for pair in self.pairs.values():
+            kind = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "")
+            counts[kind or ("undecided" if pair.is_open else "nothing")] += 1
+        return counts
 
     def place_of(self, frame: int) -> int | None:
         """Return the place of a frame in the list of frames with masks; None if it is not there."""

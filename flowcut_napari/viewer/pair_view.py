@@ -23,18 +23,17 @@ _LEAST_HEIGHT, _MOST_HEIGHT = 120, 1200
 # Of the whole drawing; some graphics cards take no more.
 _MOST_PIXELS_ASIDE = 8192
 _VERDICT_COLOURS = {"accept": (70, 200, 120), "reject": (235, 90, 80), None: (232, 234, 237)}
-_REASONS = {
+REASON_WORDS = {
     "alone": "no mask in the other frame",
     "unmatched": "no match",
     "contested": "another fits its match better",
     "rejected": "rejected",
     "not_accepted": "not accepted",
 }
-_CLIP_REASONS = {
+CLIP_WORDS = {
     "no_mask": "no clip: a frame has no mask",
     "no_match": "no clip: nothing matches",
-    "rejected": "rejected",
-    "not_accepted": "not accepted",
+    "rejected": "no clip: its masks are rejected",
 }
 
 
@@ -54,6 +53,9 @@ class PairView:
     review: Review | None = None
     gap: int = 1
     selection: tuple[Key, ...] = ()
+    # Where that was chosen, and the object that stays chosen in other frames.
+    frame: int = 0
+    followed: int | None = None
 
     @property
     def masks(self) -> VideoMasks | None:
@@ -68,6 +70,15 @@ class PairView:
         """Return the other frame of that pair."""
         pair = self.pair(frame)
         return pair.frames[1] if pair else None
+
+    def selection_in(self, frame: int) -> tuple[Key, ...]:
+        """Return what is chosen once a frame is looked at: elsewhere the mask of the same object, if it has one."""
+        if frame == self.frame:
+            return self.selection
+        if self.review is None or self.followed is None:
+            return ()
+        identity = self.review.curation.identity
+        return tuple([key for key in self.instances(frame) if identity[key] == self.followed][:1])
 
     def objects(self, frame: int) -> list[tuple[Key, int, np.ndarray]]:
         """Return instances of a frame that were not rejected one by one: which, identity, mask (height, width) bool."""
@@ -195,6 +206,7 @@ def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarra
     pair = view.pair(frame)
     if view.review is None:
         return picture
+    chosen = view.selection_in(frame)
     texts: list[_Text] = []
     centres: dict[Key, tuple[float, float]] = {}
     frames = pair.frames if pair else (frame,)
@@ -212,15 +224,18 @@ def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarra
             if is_out:
                 _hatch(part, small)
                 reason = _why(pair, key)
-                texts.append(_Text(f"{identity}: {_REASONS.get(reason, reason)}", centres[key], (225, 225, 225)))
+                texts.append(_Text(f"{identity}: {REASON_WORDS.get(reason, reason)}", centres[key], (225, 225, 225)))
             else:
                 texts.append(_Text(str(identity), centres[key], _colour(identity)))
-            _outline(part, small, (255, 255, 255) if key in view.selection else None, is_out)
+            _outline(part, small, (255, 255, 255) if key in chosen else None, is_out)
+    threshold = view.review.curation.parameters.iou
     for track in pair.outcome.tracks if pair else ():
+        assert pair is not None  # it has tracks
         keys = [(index, number) for index, number in zip(frames, track.instances, strict=True) if number is not None]
         first, second = (centres[key] for key in keys)
         _line(picture, first, second, _colour(track.identity))
-        word = "by hand" if track.iou is None else f"IoU {track.iou:.2f}"
+        iou = view.review.iou(pair, track)
+        word = f"by hand, IoU {iou:.2f}" if track.iou is None else f"IoU {iou_text(iou, threshold)}"
         texts.append(_Text(word, ((first[0] + second[0]) / 2, (first[1] + second[1]) / 2), (255, 255, 255)))
     # The headline first: it has its place, and all else gives way.
     headline = _Text(
@@ -229,15 +244,31 @@ def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarra
     return _write(picture, [headline, *texts])
 
 
+def iou_text(iou: float, threshold: float) -> str:
+    """Return an IoU with two decimals; with three where two would not tell it from the threshold.
+
+    Examples
+    --------
+    >>> iou_text(0.914, 0.5), iou_text(0.503, 0.5)
+    ('0.91', '0.503')
+    """
+    return f"{iou:.3f}" if 0 < abs(iou - threshold) < 0.01 else f"{iou:.2f}"
+
+
+def verdict_word(pair: Pair) -> str:
+    """Return what was decided about the clip of a pair, or why there is nothing to decide."""
+    decided = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "")
+    if decided is not None:
+        return decided
+    return CLIP_WORDS[pair.outcome.reason] if pair.outcome.reason in CLIP_WORDS else "undecided"
+
+
 def _headline(view: PairView, frame: int, pair: Pair | None) -> str:
     if pair is None:
         has_masks = view.review is not None and view.review.place_of(frame) is not None
         return f"frame {frame} has no partner at gap {view.gap}" if has_masks else f"frame {frame} has no masks"
     first, second = pair.frames
-    state = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "", "undecided")
-    reason = pair.outcome.reason
-    said = _CLIP_REASONS[reason] if reason and pair.verdict is None else state
-    return f"{first} to {second}   gap {pair.gap}   {said}"
+    return f"{first} to {second}   gap {pair.gap}   {verdict_word(pair)}"
 
 
 def _why(pair: Pair | None, key: Key) -> str:

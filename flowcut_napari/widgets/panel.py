@@ -127,6 +127,9 @@ class FlowCutPanel(QWidget):
         bench.frame_changed.connect(self._show_status)
         bench.video_changed.connect(self._show_status)
         bench.remarked.connect(self.show_remark)
+        # What was said is of what was seen then.
+        bench.frame_changed.connect(self._forget_remark)
+        self.curate.desk.changed.connect(self._forget_remark)
         # Only what is not a method of this object: it is gone by then.
         self.destroyed.connect(
             _Detach(bench, self._probe_mouse, self._fetcher, (self._keys, self._dataset_keys), self.curate.ending())
@@ -178,6 +181,9 @@ class FlowCutPanel(QWidget):
         self.browse.open(str(path))
 
     def _on_page(self) -> None:
+        self._forget_remark()
+        self.bench.set_curating(not self._is_making)
+        self.video_bar.show_text()
         self._show_page()
         self._dataset_keys.set_on(self.pages.current is self.dataset_tabs)
         if self.pages.current is self.curate:
@@ -230,6 +236,9 @@ class FlowCutPanel(QWidget):
         self.remark.setText(text)
         self.remark.setToolTip(plain(text))
         self.remark.setVisible(bool(text))
+
+    def _forget_remark(self) -> None:
+        self.show_remark("")
 
     def _on_probing(self, on: bool) -> None:
         # Masks would tint what is to be seen.

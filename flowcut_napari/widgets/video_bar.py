@@ -58,8 +58,8 @@ class VideoBar(QWidget):
         self._opened.connect(self._on_opened)
         self._failed.connect(self._on_failed)
         bench.video_changed.connect(self._on_video_changed)
-        bench.frame_changed.connect(self._show_text)
-        bench.answered.connect(self._show_text)
+        bench.frame_changed.connect(self.show_text)
+        bench.answered.connect(self.show_text)
         bench.layers_changed.connect(self.refresh)
         self.refresh()
 
@@ -123,7 +123,7 @@ class VideoBar(QWidget):
     def _show_opening(self) -> None:
         self.open_button.setEnabled(not self._is_opening)
         self.videos.setEnabled(not self._is_opening and self.videos.count() > 0)
-        self._show_text()
+        self.show_text()
 
     def _in_background(self, find: Callable[[], tuple[VideoEntry, Video, list[VideoEntry]]]) -> None:
         self._number += 1
@@ -163,7 +163,8 @@ class VideoBar(QWidget):
         self.refresh()
         say_error(text)
 
-    def _show_text(self, *_: Any) -> None:
+    def show_text(self, *_: Any) -> None:
+        """Say what video and frame are looked at."""
         if self._is_opening:
             self.text.setText("opening …")
             return
@@ -187,6 +188,8 @@ def frame_text(bench: Workbench) -> str:
     if bench.video is None:
         return ""
     text = f"frame {bench.frame} of 0 to {len(bench.video) - 1}"
+    if bench.is_curating:  # how masks are made is of no interest then
+        return text
     if bench.partner is not None:
         text += f" · flow to {bench.partner}"
     if bench.grid is not None:

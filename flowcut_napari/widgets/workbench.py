@@ -264,7 +264,7 @@ class Workbench(QObject):
             self.live.stop()
 
     def set_curating(self, on: bool) -> None:
-        """Whether saved masks are looked at, for which nothing is to be computed."""
+        """Whether masks are looked at that were saved, for which nothing is to be computed."""
         if on != self.is_curating:
             self.is_curating = on
             if not on:

@@ -107,6 +107,16 @@ def test_accepting_above_a_score_leaves_decided_clips_and_weaker_ones_alone() ->
     assert edit.accept_above(masks, outcomes, 0.75).decisions.clips().keys() == {(2, 3), (0, 1), (1, 2), (0, 2), (1, 3)}
 
 
+def test_links_made_by_hand_are_not_accepted_for_an_iou_that_they_do_not_have() -> None:
+    masks = of_letters("AAAA....", "....BBBB", "....BBBB")
+    masks = edit.join(masks, (0, 1), (1, 2))
+    review = Review(curate(masks))
+    pair = review.pairs[1, 0]
+    assert (pair.weakest, review.iou(pair, pair.outcome.tracks[0])) == (None, 0.0)
+    outcomes = [pair.outcome for pair in review.pairs.values()]
+    assert edit.clips_above(masks, outcomes, 0.0) == [(1, 2)]
+
+
 def test_a_drawn_mask_becomes_part_of_the_object_it_is_drawn_as_although_nothing_overlaps() -> None:
     masks = of_letters("AAAA......", "..........", "AAAA......")
     drawn = edit.draw_as(masks, 1, strip(".......XXX"), 1, curate)

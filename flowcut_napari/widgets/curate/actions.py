@@ -81,13 +81,27 @@ def _clip_scope(word: str, desk: CurationDesk) -> str | None:
     return f"{word} clip {pair.frames[0]} → {pair.frames[1]}" if pair else None
 
 
+def _accept_scope(desk: CurationDesk) -> str | None:
+    pair = desk.pair
+    # Where nothing matches there is no clip to be accepted.
+    return _clip_scope("Accept", desk) if pair is not None and pair.outcome.tracks else None
+
+
+def _clear_scope(desk: CurationDesk) -> str | None:
+    return _clip_scope("Clear the verdict on", desk) if desk.pair is not None and desk.pair.verdict else None
+
+
 def _judge_clip(verdict: Verdict | None, desk: CurationDesk) -> None:
     pair = desk.pair
     if pair is None:
         return
     frames = pair.outcome.frames
     word = {"accept": "accept", "reject": "reject", None: "take back the verdict on"}[verdict]
-    desk.act(f"{word} clip {frames[0]} → {frames[1]}", lambda masks, _: editing.judge_clip(masks, frames, verdict))
+    done = desk.act(
+        f"{word} clip {frames[0]} → {frames[1]}", lambda masks, _: editing.judge_clip(masks, frames, verdict)
+    )
+    if done and verdict is not None and desk.goes_on:
+        _go_open(False, desk)
 
 
 # Going through the pairs.
@@ -100,6 +114,8 @@ def _go_uncertain(back: bool, desk: CurationDesk) -> None:
     if review is not None and (pair := review.next_uncertain(walked, back)) is not None:
         desk.walked = pair.place, pair.gap
         desk.go(pair.frames[0], pair.gap)
+        place, count = review.uncertain.index(pair) + 1, len(review.uncertain)
+        desk.say(f"{place} of {count} by uncertainty: an IoU {pair.margin:.3f} from the threshold")
 
 
 def _go_open(back: bool, desk: CurationDesk) -> None:
@@ -111,24 +127,25 @@ def _go_open(back: bool, desk: CurationDesk) -> None:
 def _go_broken(back: bool, desk: CurationDesk) -> None:
     review = desk.review
     if review is not None and (found := review.next_break(desk.frame, back, desk.chosen)) is not None:
-        desk.go(found.last[0])
+        # With the nearest frame as its partner, so that it is seen what became of the object.
+        desk.go(found.last[0], desk.parameters.gaps[0])
         desk.select(found.last)
-        desk.say(found.describe())
+        desk.say(f"{found.describe()}; step on, and H copies it there")
 
 
 def _uncertain_scope(desk: CurationDesk) -> str | None:
-    count = len(desk.review.uncertain) if desk.review else 0
-    return f"Uncertain ({count})" if count else None
+    review = desk.review
+    return f"Uncertain {review.count_uncertain}" if review is not None and review.uncertain else None
 
 
 def _open_scope(desk: CurationDesk) -> str | None:
     count = desk.review.count_open if desk.review else 0
-    return f"Undecided ({count})" if count else None
+    return f"Undecided {count}" if count else None
 
 
 def _broken_scope(desk: CurationDesk) -> str | None:
     count = len(desk.review.breaks) if desk.review else 0
-    return f"Lost objects ({count})" if count else None
+    return f"Lost {count}" if count else None
 
 
 def _next_gap(back: bool, desk: CurationDesk) -> None:
@@ -137,7 +154,7 @@ def _next_gap(back: bool, desk: CurationDesk) -> None:
 
 
 def _gap_scope(word: str, desk: CurationDesk) -> str | None:
-    return f"{word} gap" if len(desk.parameters.gaps) > 1 else None
+    return f"{word} gap" if desk.document is not None and len(desk.parameters.gaps) > 1 else None
 
 
 def _choice_scope(word: str, desk: CurationDesk) -> str | None:
@@ -153,6 +170,13 @@ def _tracklet_scope(word: str, desk: CurationDesk) -> str | None:
         return None
     first, last = tracklet.members[0][0], tracklet.members[-1][0]
     return f"{word} object {tracklet.identity} ({first} to {last})"
+
+
+def _clear_object_scope(desk: CurationDesk) -> str | None:
+    tracklet, review = desk.tracklet(desk.chosen), desk.review
+    if tracklet is None or review is None or tracklet.identity not in review.curation.tracklet_verdicts:
+        return None
+    return _tracklet_scope("Clear the verdict on", desk)
 
 
 def _judge_tracklet(verdict: Verdict | None, desk: CurationDesk) -> None:
@@ -213,7 +237,7 @@ def _joined(desk: CurationDesk) -> tuple[Key, Key] | None:
     if len(desk.selection) != 2 or desk.selection[0][0] == desk.selection[1][0]:
         return None
     first, second = sorted(desk.selection)
-    return first, second
+    return (first, second) if desk.identity(first) != desk.identity(second) else None
 
 
 def _join_scope(desk: CurationDesk) -> str | None:
@@ -221,7 +245,7 @@ def _join_scope(desk: CurationDesk) -> str | None:
     if pair is None:
         return None
     first, second = pair
-    return f"Join {desk.identity(first)} → {desk.identity(second)} at frame {second[0]}"
+    return f"Join {desk.identity(second)} to {desk.identity(first)} from frame {second[0]} on ({_rest(desk, second)})"
 
 
 def _join(desk: CurationDesk) -> None:
@@ -266,6 +290,11 @@ def _mask_scope(word: str, desk: CurationDesk) -> str | None:
     return f"{word} mask {desk.identity(key)} of frame {key[0]}" if key is not None else None
 
 
+def _shape_scope(word: str, desk: CurationDesk) -> str | None:
+    key = desk.chosen
+    return None if key is None or _is_rejected(desk, key) else _mask_scope(word, desk)
+
+
 def _is_rejected(desk: CurationDesk, key: Key) -> bool:
     return desk.masks is not None and desk.masks.decisions.instances().get(key) == "reject"
 
@@ -274,7 +303,7 @@ def _delete_scope(desk: CurationDesk) -> str | None:
     key = desk.chosen
     if key is None:
         return None
-    return _mask_scope("Bring back" if _is_rejected(desk, key) else "Delete", desk)
+    return _mask_scope("Bring back" if _is_rejected(desk, key) else "Reject", desk)
 
 
 def _delete(desk: CurationDesk) -> None:
@@ -285,7 +314,7 @@ def _delete(desk: CurationDesk) -> None:
     if _is_rejected(desk, key):
         desk.act(f"bring back {where}", lambda masks, _: editing.judge_instance(masks, key, None))
     else:
-        desk.act(f"delete {where}", lambda masks, _: editing.remove(masks, key))
+        desk.act(f"reject {where}", lambda masks, _: editing.remove(masks, key))
 
 
 def _accept_mask(desk: CurationDesk) -> None:
@@ -363,7 +392,7 @@ def _copy(desk: CurationDesk) -> None:
 
 
 def _refine_scope(desk: CurationDesk) -> str | None:
-    return _mask_scope("Refine", desk)
+    return _shape_scope("Refine", desk)
 
 
 def _new_scope(desk: CurationDesk) -> str | None:
@@ -386,7 +415,7 @@ ACTIONS: tuple[Action, ...] = (
         "next_uncertain",
         "N",
         "Go",
-        "to the next uncertain pair: an IoU of it is close to the threshold",
+        "to the next pair, the most uncertain first: an IoU close to the threshold (counted: within 0.10)",
         partial(_go_uncertain, False),
         _uncertain_scope,
     ),
@@ -425,9 +454,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("next_gap", "G", "Go", "to the next gap", partial(_next_gap, False), partial(_gap_scope, "Next")),
     Action("last_gap", "Shift+G", "Go", "to the gap before", partial(_next_gap, True), partial(_gap_scope, "Last")),
-    Action(
-        "accept_clip", "A", "Clip", "accept the clip", partial(_judge_clip, "accept"), partial(_clip_scope, "Accept")
-    ),
+    Action("accept_clip", "A", "Clip", "accept the clip", partial(_judge_clip, "accept"), _accept_scope),
     Action(
         "reject_clip", "R", "Clip", "reject the clip", partial(_judge_clip, "reject"), partial(_clip_scope, "Reject")
     ),
@@ -437,7 +464,7 @@ ACTIONS: tuple[Action, ...] = (
         "Clip",
         "take the verdict back",
         partial(_judge_clip, None),
-        partial(_clip_scope, "No verdict on"),
+        _clear_scope,
     ),
     Action(
         "choose_next",
@@ -493,7 +520,7 @@ ACTIONS: tuple[Action, ...] = (
         "Object",
         "take the verdict on the object back",
         partial(_judge_tracklet, None),
-        partial(_tracklet_scope, "No verdict on"),
+        _clear_object_scope,
     ),
     Action("swap", "S", "Object", "swap two objects from this frame on", _swap, _swap_scope),
     Action("split", "T", "Object", "make it another object from this frame on", _split, _split_scope),
@@ -507,12 +534,19 @@ ACTIONS: tuple[Action, ...] = (
         partial(_tracklet_scope, "Number of"),
     ),
     Action("accept_mask", "Shift+D", "Mask", "accept this one mask", _accept_mask, partial(_mask_scope, "Accept")),
-    Action("delete_mask", "D", "Mask", "delete the chosen mask, or bring it back", _delete, _delete_scope),
+    Action(
+        "delete_mask",
+        "D",
+        "Mask",
+        "reject the chosen mask, or bring it back; one that was drawn is gone",
+        _delete,
+        _delete_scope,
+    ),
     Action("new_object", "M", "Mask", "draw a new object with the brush", lambda desk: desk.draw_new(), _new_scope),
     Action("copy_mask", "H", "Mask", "copy the object from the frame before", _copy, _copy_scope),
     Action("refine_mask", "Q", "Mask", "refine the mask by the CRF", lambda desk: desk.refine(), _refine_scope),
     Action(
-        "grow_mask", ".", "Mask", "grow it by a pixel", partial(_reshape, "grow", _grow), partial(_mask_scope, "Grow")
+        "grow_mask", ".", "Mask", "grow it by a pixel", partial(_reshape, "grow", _grow), partial(_shape_scope, "Grow")
     ),
     Action(
         "shrink_mask",
@@ -520,7 +554,7 @@ ACTIONS: tuple[Action, ...] = (
         "Mask",
         "shrink it by a pixel",
         partial(_reshape, "shrink", _shrink),
-        partial(_mask_scope, "Shrink"),
+        partial(_shape_scope, "Shrink"),
     ),
     Action("undo", "Ctrl+Z", "History", "undo", lambda desk: desk.undo(), _undo_scope),
     Action("redo", "Ctrl+Shift+Z", "History", "redo", lambda desk: desk.redo(), _redo_scope),

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from flowcut_napari.core import editing
 from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.decisions import Key
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.masks import Rle, decode_rle, mask_iou
 from flowcut_napari.core.masks_file import MasksFile, SaveState
 from flowcut_napari.core.parameters import CurationParameters
@@ -82,7 +82,10 @@ class CurationDesk(QObject):
         self._hidden: list[Any] = []
         # Place and gap of the pair that "next uncertain" came to last.
         self.walked: tuple[int, int] | None = None
-        self._chosen_identity: int | None = None
+        # Whether a verdict on a clip leads to the next undecided one.
+        self.goes_on = False
+        # That M announced, and that nothing was painted of yet.
+        self._new_identity: int | None = None
         self._refining: tuple[int, Key | None, Rle | None] = 0, None, None
         self._zoom_timer = QTimer(self)
         self._zoom_timer.setSingleShot(True)
@@ -239,8 +242,7 @@ class CurationDesk(QObject):
             # What other tabs and File > Save know of the masks are these from now on.
             self._bench.results.put_saved(document.masks, document.file.path)
         self.view.review = self.review
-        self.view.selection = ()
-        self._chosen_identity = None
+        self.view.selection, self.view.frame, self.view.followed = (), self.frame, None
         if self._is_shown:
             self.show()
         self.saved_changed.emit()
@@ -412,7 +414,7 @@ class CurationDesk(QObject):
         else:
             chosen = (key,)
         self._set_selection(chosen)
-        self._chosen_identity = self.identity(self.chosen)
+        self.view.followed = self.identity(self.chosen)
 
     def select_next(self, back: bool = False, add: bool = False) -> None:
         """Choose the next object of the pair, in the order of identities, on the left and then on the right.
@@ -478,8 +480,7 @@ class CurationDesk(QObject):
 
     def _follow(self) -> None:
         """Choose the mask of the same object in another frame; nothing where it has none."""
-        found = [key for key in self.view.instances(self.frame) if self.identity(key) == self._chosen_identity]
-        self.view.selection = tuple(found[:1]) if self._chosen_identity is not None else ()
+        self.view.selection, self.view.frame = self.view.selection_in(self.frame), self.frame
         self._hold_brush()
 
     # What is done.
@@ -532,7 +533,7 @@ class CurationDesk(QObject):
         self.view.review = self.review
         self._let_go()
         if self.chosen is not None:
-            self._chosen_identity = self.identity(self.chosen)
+            self.view.followed = self.identity(self.chosen)
         self._hold_brush()
         self._refresh()
         self.changed.emit()
@@ -548,9 +549,17 @@ class CurationDesk(QObject):
         if document is None:
             return
 
+        wanted = {self.view.followed, self._new_identity}
+
         def painted(masks: VideoMasks, curation: Curation) -> VideoMasks:
             for frame, labels in frames.items():
                 objects = {int(number): labels == number for number in np.unique(labels) if number}
+                here = {identity for _, identity, _ in self.view.objects(frame)}
+                if unasked := objects.keys() - here - wanted:
+                    raise InputError(
+                        f"object {min(unasked)} is not in frame {frame}; choose an object to paint on, or press M for "
+                        "a new one"
+                    )
                 after = editing.repaint(masks, frame, objects, document.curate)
                 if after is not masks:
                     # Labels are of the numbers that objects had when the stroke began.
@@ -558,8 +567,15 @@ class CurationDesk(QObject):
                     curation = document.curate(masks)
             return masks
 
-        if self.act(f"paint on frame {', '.join(map(str, frames))}", painted):
-            self._refresh(painted=True)  # a stroke may be of another number than what it became
+        before = {key for frame in frames for key in self.view.instances(frame)}
+        label = self.layers.objects.selected_label if self.layers is not None and self.layers.objects else 0
+        where = f"in frame {', '.join(map(str, frames))}"
+        if not self.act(f"paint on object {label} {where}" if label else f"erase {where}", painted):
+            return
+        self._new_identity = None
+        if made := [key for frame in frames for key in self.view.instances(frame) if key not in before]:
+            self.select(made[0])
+        self._refresh(painted=True)  # a stroke may be of another number than what it became
 
     def draw_new(self) -> None:
         """Let the brush paint an object that is nowhere yet."""
@@ -567,7 +583,8 @@ class CurationDesk(QObject):
         if self.review is None or objects is None:
             return
         self.select(None)
-        objects.selected_label = max((chain.identity for chain in self.review.curation.chains), default=0) + 1
+        self._new_identity = max((chain.identity for chain in self.review.curation.chains), default=0) + 1
+        objects.selected_label = self._new_identity
         objects.mode = "paint"
         self._bench.viewer.layers.selection = {objects}
         self.say(f"paint object {objects.selected_label} on frame {self.frame}; brush size by [ and ]")
@@ -614,7 +631,7 @@ class CurationDesk(QObject):
     @property
     def wanted_identity(self) -> int | None:
         """The object that was chosen last, whether or not this frame has it."""
-        return self._chosen_identity
+        return self.view.followed
 
     def shutdown(self) -> None:
         """Wait until all is on disk, and let go of the files. May be called again."""

@@ -16,11 +16,11 @@ class HistoryBar(QWidget):
     def __init__(self, desk: CurationDesk, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._desk = desk
-        self.undo, self.redo = ActionButton("undo", desk), ActionButton("redo", desk)
+        self.undo, self.redo = ActionButton("undo", desk), ActionButton("redo", desk, "Redo")
         steps = QHBoxLayout()
         steps.setSpacing(4)
-        steps.addWidget(self.undo, 3)
-        steps.addWidget(self.redo, 2)
+        steps.addWidget(self.undo, 4)
+        steps.addWidget(self.redo, 1)
         self.saved = label("saved")
         self.keep = self._button("keep_mine", "Keep mine", "Put these masks in the place of the other program's")
         self.take = self._button("take_theirs", "Take theirs", "Go on from what the other program wrote")

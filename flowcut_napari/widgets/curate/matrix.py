@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from flowcut_napari.core.decisions import Key
 from flowcut_napari.core.preview import COLOURS
+from flowcut_napari.viewer.pair_view import iou_text
 from flowcut_napari.widgets.curate.desk import CurationDesk
 from flowcut_napari.widgets.curate.shortcuts import takes_arrows
 
@@ -171,13 +172,13 @@ class IouMatrix(QWidget):
             painter.drawRect(cells.cell(*self.cursor_cell).adjusted(inner, inner, -inner, -inner))
 
     def _draw_numbers(self, painter: QPainter, matrix: np.ndarray, base: QColor, top: QColor) -> None:
-        cells = self._cells()
+        cells, threshold = self._cells(), self._desk.parameters.iou
         for row, values in enumerate(matrix.tolist()):
             for column, iou in enumerate(values):
                 colour, place = _mixed(base, top, iou), cells.cell(row, column)
                 painter.fillRect(place, colour)
                 painter.setPen(QColor("white") if colour.lightness() < 140 else QColor("black"))
-                painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{iou:.2f}"[iou < 0.995 :])
+                painter.drawText(place, Qt.AlignmentFlag.AlignCenter, _text(iou, threshold))
 
     def _draw_head(self, painter: QPainter, place: QRect, key: Key) -> None:
         identity = self._desk.identity(key) or 0
@@ -252,6 +253,13 @@ def _picture(matrix: np.ndarray, base: QColor, top: QColor) -> QImage:
     pixels[..., :3] = (ends[0] + matrix[..., None] * (ends[1] - ends[0])).round()
     image = QImage(pixels.data, matrix.shape[1], matrix.shape[0], 4 * matrix.shape[1], QImage.Format.Format_RGBA8888)
     return image.copy()  # the pixels are gone after this
+
+
+def _text(iou: float, threshold: float) -> str:
+    """Return an IoU for a cell; nothing where it is nothing, so that what is something is seen."""
+    if iou < 0.005:
+        return ""
+    return "1" if iou >= 0.995 else iou_text(iou, threshold)[1:]
 
 
 def _mixed(base: QColor, top: QColor, share: float) -> QColor:

@@ -32,8 +32,13 @@ class ChoosingMouse:
         """Choose what was pressed and released without being dragged."""
         layers = self._desk.layers
         objects = layers.objects if layers is not None else None
-        if objects is None or (objects.mode != "pan_zoom" and viewer.layers.selection.active is objects):
-            return  # the brush is at work
+        if objects is None:
+            return
+        if objects.mode != "pan_zoom" and viewer.layers.selection.active is objects:  # the brush is at work
+            y, x = objects.world_to_data(event.position)[-2:]
+            if layers is not None and layers.arrangement.side_of(float(y), float(x))[0]:
+                self._desk.say("the brush paints on the first frame of a pair; step to this one to paint on it")
+            return
         start = event.position
         yield
         while event.type == "mouse_move":

@@ -62,7 +62,6 @@ class CuratePage(QWidget):
 
     def enter(self) -> None:
         """Begin to curate."""
-        self._bench.set_curating(True)
         self._dock.show(True)
         self.desk.show()
         # The timeline takes room from the canvas once it is laid out.
@@ -77,7 +76,6 @@ class CuratePage(QWidget):
         self.mouse.set_on(False)
         self._dock.show(False)
         self.desk.hide()
-        self._bench.set_curating(False)
 
     def ending(self) -> Callable[[], None]:
         """Return what is left to do when this page is destroyed; it holds nothing of the page itself."""

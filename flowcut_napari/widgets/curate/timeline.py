@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QRect, QSize, Qt
+from qtpy.QtCore import QEvent, QPoint, QRect, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from flowcut_napari.core.review import Pair, Review
+from flowcut_napari.viewer.pair_view import verdict_word
 from flowcut_napari.widgets.curate.desk import CurationDesk
 from flowcut_napari.widgets.curate.shortcuts import takes_arrows
 
@@ -18,9 +19,12 @@ _ROW = 18
 _BREAKS = 8
 _AXIS = 16
 _LEGEND = 18
-# From a match that hardly is one to a sure one; the same to colour-blind eyes by its lightness.
-_LOW, _HIGH = QColor(150, 35, 60), QColor(245, 225, 120)
-_NO_MATCH = QColor(70, 74, 82)
+# Cells below this width have no gaps: these would make a pattern of their own.
+_NARROW = 6
+# From a match that hardly is one to a sure one: dark to light, and none of the colours of verdicts.
+_LOW, _MIDDLE, _HIGH = QColor(75, 60, 165), QColor(50, 145, 165), QColor(245, 225, 120)
+_BY_HAND = QColor(200, 160, 220)
+_NO_MATCH = QColor(110, 112, 118, 110)
 _NO_CLIP = QColor(0, 0, 0, 70)
 _LOST = QColor(255, 150, 60)
 _ACCEPTED, _REJECTED = QColor(70, 200, 120), QColor(235, 90, 80)
@@ -35,7 +39,7 @@ class Timeline(QWidget):
         self.setAccessibleName("weakest IoU of each frame and gap")
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
         self._desk = desk
         self._picture: QPixmap | None = None
         self._drawn: dict[tuple[int, int], Pair] = {}
@@ -49,7 +53,8 @@ class Timeline(QWidget):
 
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """Return the same height, and a width with which a window can live."""
-        return QSize(240, self.sizeHint().height())
+        # In a low window the legend goes first.
+        return QSize(240, self.sizeHint().height() - _LEGEND)
 
     def pair_at(self, x: float, y: float) -> Pair | None:
         """Return the pair of the cell at a point."""
@@ -97,6 +102,12 @@ class Timeline(QWidget):
         else:
             super().keyPressEvent(event)
 
+    def changeEvent(self, event: Any) -> None:  # Qt's name
+        """Draw the cells in the colours of another theme."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self._forget()
+
     def resizeEvent(self, event: Any) -> None:  # Qt's name
         """Draw the cells anew."""
         self._forget()
@@ -120,11 +131,13 @@ class Timeline(QWidget):
         picture = self._draw_cells(review)
         top = _TOP + len(gaps) * _ROW
         painter.drawPixmap(QRect(_LEFT, _TOP, self.width() - _LEFT - 4, len(gaps) * _ROW), picture)
-        painter.setPen(QPen(_LOST, 2))
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(_LOST)
         for lost in review.breaks:
             place_of = review.place_of(lost.last[0])
             x = round(_LEFT + ((place_of or 0) + 0.5) * self._cell_width())
-            painter.drawLine(x, top, x, top + _BREAKS - 3)
+            painter.drawPolygon([QPoint(x - 3, top + _BREAKS - 2), QPoint(x + 3, top + _BREAKS - 2), QPoint(x, top)])
+        painter.setBrush(Qt.BrushStyle.NoBrush)
         self._draw_axis(painter, top + _BREAKS, ink)
         self._draw_legend(painter, top + _BREAKS + _AXIS, ink, review.curation.parameters.iou)
         pair = self._desk.pair
@@ -155,13 +168,16 @@ class Timeline(QWidget):
 
     def _draw_cell(self, painter: QPainter, pair: Pair, threshold: float) -> None:
         place = self.cell(pair).translated(-_LEFT, -_TOP)
-        if place.width() > 3:
+        if place.width() >= _NARROW:
             place.setWidth(place.width() - 1)
         painter.fillRect(place, self.palette().color(QPalette.ColorRole.Window))
         painter.fillRect(place, pair_colour(pair, threshold))
         if pair.verdict is not None:
             colour = _ACCEPTED if pair.verdict == "accept" else _REJECTED
-            painter.fillRect(QRect(place.x(), place.bottom() - 3, place.width(), 4), colour)
+            painter.fillRect(QRect(place.x(), place.bottom() - 4, place.width(), 5), colour)
+        if pair.verdict == "reject" and place.width() >= _NARROW:
+            painter.setPen(QPen(_REJECTED, 2))
+            painter.drawLine(place.topLeft(), place.bottomRight())
 
     def _draw_axis(self, painter: QPainter, top: int, ink: QColor) -> None:
         review = self._desk.review
@@ -197,6 +213,7 @@ class Timeline(QWidget):
         x += 4
         write("1.00")
         for colour, tall, text in (
+            (_BY_HAND, height, "linked by hand"),
             (_NO_MATCH, height, "no match"),
             (_NO_CLIP, height, "no mask"),
             (_ACCEPTED, 4, "accepted"),
@@ -206,9 +223,12 @@ class Timeline(QWidget):
             box(colour, 12, tall)
             x += 4
             write(text)
-        x += 12
-        box(_LOST, 2)
-        x += 4
+        x += 14
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(_LOST)
+        painter.drawPolygon([QPoint(x - 3, middle + 3), QPoint(x + 3, middle + 3), QPoint(x, middle - 3)])
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        x += 8
         write("object lost")
 
     def _cell_width(self) -> float:
@@ -234,15 +254,17 @@ def pair_colour(pair: Pair, threshold: float) -> QColor:
         return _NO_CLIP
     if not pair.outcome.tracks:
         return _NO_MATCH
-    if pair.weakest is None:  # all by hand
-        return _HIGH
+    if pair.weakest is None:
+        return _BY_HAND
     return _mixed((pair.weakest - threshold) / (1 - threshold))
 
 
 def _mixed(share: float) -> QColor:
     """Return the colour of an IoU between the threshold, 0, and 1."""
-    parts = zip(_LOW.getRgb()[:3], _HIGH.getRgb()[:3], strict=True)
-    return QColor(*(round(a + min(max(0.0, share), 1.0) * (b - a)) for a, b in parts))
+    share = 2 * min(max(0.0, share), 1.0)
+    low, high, part = (_LOW, _MIDDLE, share) if share < 1 else (_MIDDLE, _HIGH, share - 1)
+    parts = zip(low.getRgb()[:3], high.getRgb()[:3], strict=True)
+    return QColor(*(round(a + part * (b - a)) for a, b in parts))
 
 
 def _urgency(pair: Pair) -> tuple[bool, float]:
@@ -257,9 +279,9 @@ def describe_pair(pair: Pair) -> str:
     parts = [f"frames {first} → {second}, gap {pair.gap}", f"{count} match{'es' if count != 1 else ''}"]
     if pair.weakest is not None:
         parts.append(f"weakest IoU {pair.weakest:.2f}")
-    if pair.outcome.reason and pair.verdict is None:
-        parts.append(pair.outcome.reason.replace("_", " "))
-    parts.append({"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "", "undecided"))
+    elif count:
+        parts.append("linked by hand")
+    parts.append(verdict_word(pair))
     return ", ".join(parts)
 
 

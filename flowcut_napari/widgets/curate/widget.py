@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect
-
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -17,23 +16,18 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledDoubleSlider
 
-from flowcut_napari.core.clips import MASK_REASONS
-from flowcut_napari.core.editing import instance_of
+from flowcut_napari.core.editing import clips_above
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.widgets.curate.actions import accept_above, name_object
 from flowcut_napari.widgets.curate.buttons import ActionButton, Refresher, label
-from flowcut_napari.widgets.curate.desk import CurationDesk, curation_of
+from flowcut_napari.widgets.curate.desk import curation_of
 from flowcut_napari.widgets.curate.matrix import IouMatrix
 from flowcut_napari.widgets.curate.shortcuts import ArrowSpinBox
+from flowcut_napari.widgets.curate.words import chosen_text, clip_text
 from flowcut_napari.widgets.workbench import Workbench
 
-_WORDS = dict(
-    zip(
-        MASK_REASONS,
-        ("no mask in the other frame", "no match", "another fits its match better", "rejected", "not accepted"),
-        strict=True,
-    )
-)
+# Above it objects would have no colour.
+_HIGHEST_NUMBER = 9999
 
 
 class DecideTab(QWidget):
@@ -61,21 +55,28 @@ class DecideTab(QWidget):
         layout.addWidget(_line())
         self.clip = label("clip")
         layout.addWidget(self.clip)
-        self._add_row(
-            layout, ("accept_clip", "Accept clip"), ("reject_clip", "Reject clip"), ("clear_clip", "No verdict")
-        )
-        layout.addLayout(self._above())
+        verdicts = ("accept_clip", "Accept clip"), ("reject_clip", "Reject clip"), ("clear_clip", "Clear verdict")
+        self._add_row(layout, *verdicts)
         layout.addWidget(_line())
         self.chosen = label("chosen")
+        self.chosen.setAlignment(Qt.AlignmentFlag.AlignTop)
+        # What is chosen takes two lines or three: the buttons below stay where they are.
+        self.chosen.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 2)
         layout.addWidget(self.chosen)
-        objects = ("accept_object", "Accept object"), ("reject_object", "Reject object"), ("clear_object", "No verdict")
+        objects = (
+            ("accept_object", "Accept object"),
+            ("reject_object", "Reject object"),
+            ("clear_object", "Clear verdict"),
+        )
         self._add_row(layout, *objects)
         self._add_row(layout, ("swap", "", "Swap two objects of a frame from there on"))
         self._add_row(layout, ("split", "", "Split an object from a frame on"))
         self._add_row(layout, ("join", "", "Join one mask of each frame"))
-        self._add_row(layout, ("delete_mask", "", "Delete mask"), ("rename", "Other number…"))
+        self._add_row(layout, ("delete_mask", "", "Reject mask"), ("rename", "Other number…"))
         self._add_row(layout, ("refine_mask", "Refine (CRF)"), ("grow_mask", "Grow"), ("shrink_mask", "Shrink"))
         self._add_row(layout, ("new_object", ""), ("copy_mask", "", "Copy from before"))
+        layout.addWidget(_line())
+        layout.addLayout(self._above())
         layout.addStretch(1)
         # Any number of changes in one turn of the event loop are shown once.
         self._refresher = Refresher(self)
@@ -84,6 +85,7 @@ class DecideTab(QWidget):
             signal.connect(self._refresher.soon)
         desk.parameters_changed.connect(self.show_parameters)
         desk.name_wanted.connect(self.ask_number)
+        self.goes_on.toggled.connect(self._set_going_on)
         self.show_parameters()
         self.refresh()
 
@@ -113,7 +115,7 @@ class DecideTab(QWidget):
         row.addWidget(self.method)
         return row
 
-    def _above(self) -> QHBoxLayout:
+    def _above(self) -> QVBoxLayout:
         self.accept_all = QPushButton()
         self.accept_all.setObjectName("accept_above")
         self.accept_all.setToolTip("Accept every clip of every gap without a verdict whose objects all reach this IoU")
@@ -125,10 +127,16 @@ class DecideTab(QWidget):
         self.score.setSingleStep(0.05)
         self.score.setValue(0.8)
         self.score.valueChanged.connect(self._show_above)
+        self.goes_on = QCheckBox("Go on after a verdict")
+        self.goes_on.setObjectName("go_on")
+        self.goes_on.setToolTip("After a verdict on a clip, look at the next undecided one")
         row = QHBoxLayout()
         row.addWidget(self.accept_all, 1)
         row.addWidget(self.score)
-        return row
+        both = QVBoxLayout()
+        both.addLayout(row)
+        both.addWidget(self.goes_on)
+        return both
 
     def _add_row(self, layout: QVBoxLayout, *words: tuple[str, ...]) -> None:
         row = QHBoxLayout()
@@ -164,14 +172,17 @@ class DecideTab(QWidget):
         """Accept all clips above the score."""
         accept_above(self.desk, self.score.value())
 
+    def _set_going_on(self, on: bool) -> None:
+        self.desk.goes_on = bool(on)
+
     def ask_number(self) -> None:
         """Ask for the number that the chosen object is to have."""
         identity = self.desk.identity(self.desk.chosen)
         # From the Keys tab, too; but not from a panel that was closed.
         if identity is None or not self.window().isVisible():
             return
-        text = f"Object {identity} is called from now on (the number of another object makes both one):"
-        number, is_given = QInputDialog.getInt(self, "Other number", text, identity, 1, 60_000)
+        text = f"New number for object {identity}. If another object has it, both become one."
+        number, is_given = QInputDialog.getInt(self, "Other number", text, identity, 1, _HIGHEST_NUMBER)
         if is_given:
             name_object(self.desk, number)
 
@@ -201,64 +212,17 @@ class DecideTab(QWidget):
         self._show_gap()
         for button in self.buttons:
             button.refresh()
-        self.clip.setText(self._clip_text())
-        self.chosen.setText(self._chosen_text())
+        self.clip.setText(clip_text(self.desk))
+        self.chosen.setText(chosen_text(self.desk))
         self._show_above()
-
-    def _clip_text(self) -> str:
-        desk = self.desk
-        if desk.document is None:
-            return "Run on all frames first (Masks > Run), or open a .masks.json."
-        pair = desk.pair
-        if pair is None and desk.document.review.place_of(desk.frame) is None:
-            return f"Frame {desk.frame} has no masks; the next frames that have are {_around(desk)}."
-        if pair is None:
-            return f"Frame {desk.frame} has no partner at gap {desk.view.gap}."
-        first, second = pair.frames
-        verdict = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "", "undecided")
-        count = len(pair.outcome.tracks)
-        weakest = f", weakest IoU {pair.weakest:.2f}" if pair.weakest is not None else ""
-        matches = f"{count} match{'es' if count != 1 else ''}{weakest}" if count else "nothing matches"
-        return f"Clip {first} → {second}: {matches}, {verdict}"
-
-    def _chosen_text(self) -> str:
-        desk = self.desk
-        key, tracklet, masks = desk.chosen, desk.tracklet(desk.chosen), desk.masks
-        if key is None or tracklet is None or masks is None:
-            return "Click an object, or press Down, to choose it."
-        item = instance_of(masks, key)
-        made = {"cut": f"cut {item.iteration}", "edited": "edited by hand", "drawn": "drawn by hand"}[item.origin]
-        verdict = desk.review.curation.tracklet_verdicts.get(tracklet.identity) if desk.review else None
-        state = {"accept": ", accepted", "reject": ", rejected"}.get(verdict or "", "")
-        weakest = f", weakest IoU {tracklet.weakest:.2f}" if tracklet.weakest is not None else ""
-        first, last = tracklet.members[0][0], tracklet.members[-1][0]
-        text = (
-            f"Object {tracklet.identity}: {len(tracklet.members)} masks in frames {first} to {last}{weakest}{state}\n"
-        )
-        text += f"Its mask in frame {key[0]}: {made}, {item.area:,} px"
-        if (pair := desk.pair) is not None and (reason := pair.outcome.why.get(key)):
-            text += f", left out: {_WORDS[reason]}"
-        if len(desk.selection) == 2:
-            second = desk.selection[1]
-            text += f"\nbeside object {desk.identity(second)} in frame {second[0]}"
-        return text
 
     def _show_above(self) -> None:
         review, score = self.desk.review, self.score.value()
-        count = 0
-        if review is not None:
-            count = sum(
-                pair.is_open and all(track.iou is None or track.iou >= score for track in pair.outcome.tracks)
-                for pair in review.pairs.values()
-            )
+        masks, count = self.desk.masks, 0
+        if review is not None and masks is not None:
+            count = len(clips_above(masks, (pair.outcome for pair in review.pairs.values()), score))
         self.accept_all.setEnabled(count > 0)
-        self.accept_all.setText(f"Accept {count} clip{'s' if count != 1 else ''} of IoU from")
-
-
-def _around(desk: CurationDesk) -> str:
-    frames = desk.review.frames if desk.review is not None else []
-    place = bisect(frames, desk.frame)
-    return " and ".join(map(str, frames[max(0, place - 1) : place + 1])) or "none"
+        self.accept_all.setText(f"Accept {count} undecided clip{'s' if count != 1 else ''} with all IoU ≥")
 
 
 def _line() -> QFrame:
