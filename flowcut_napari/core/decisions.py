@@ -19,6 +19,8 @@ from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.pseudo_masks import Instance
 
 Verdict = Literal["accept", "reject"]
+# What a picture of labels holds.
+LARGEST_IDENTITY = 2**31 - 1
 # (frame index, instance id).
 Key = tuple[int, int]
 
@@ -31,7 +33,7 @@ class Decision:
 
     def signed(self, by: str, at: str) -> Decision:
         """Return it with whose it is and when it was made."""
-        return replace(self, **{"by": by, "at": at})
+        return replace(self, by=by, at=at)
 
     def subjects(self) -> tuple[Key, ...]:
         """Return the instances it names."""
@@ -131,7 +133,7 @@ class Split(Decision):
 
 @dataclass(frozen=True)
 class Relabel(Decision):
-    """The tracklet that this instance is part of has this identity, a number from 1.
+    """The tracklet that this instance is part of has this identity, a number from 1 to `LARGEST_IDENTITY`.
 
     Tracklets of one identity are one tracklet, however far apart; in no frame may they both have an instance.
     """
@@ -141,6 +143,10 @@ class Relabel(Decision):
     by: str = ""
     at: str = ""
     kind: ClassVar[str] = "identity"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.identity <= LARGEST_IDENTITY:
+            raise InputError(f"the identity {self.identity}: identities start at 1 and end at {LARGEST_IDENTITY}")
 
     def subjects(self) -> tuple[Key, ...]:
         """Return the instance that stands for its tracklet."""
@@ -248,8 +254,7 @@ def _decision_from_json(item: Mapping[str, Any]) -> Decision:
         elif name == "clip":
             values[name] = tuple(_number(frame) for frame in value)
         elif name == "identity":
-            if _number(value) < 1:
-                raise ValueError(f"the identity {value}; identities start at 1")
+            _number(value)
         elif name == "verdict":
             if value not in get_args(Verdict):
                 raise ValueError(f"the verdict {value!r}")

@@ -38,8 +38,9 @@ class ObjectLabels(TimeSeries):
 
     def frame(self, index: int) -> np.ndarray:
         """Return the labels of a frame, with what was painted on it."""
-        if index in self._painted:
-            return self._painted[index][1]
+        return self._painted[index][1] if index in self._painted else self._made(index)
+
+    def _made(self, index: int) -> np.ndarray:
         about = self._view.about(index)
         if self._known is None or self._known[0] != about:
             labels = np.zeros(self.shape[1:], np.int32)
@@ -51,6 +52,9 @@ class ObjectLabels(TimeSeries):
     def __setitem__(self, key: Any, value: Any) -> None:
         """Paint, as napari's brush does: at slices or arrays of indices (frames, rows, columns)."""
         first, rest = key[0], key[1:]
+        if isinstance(first, int | np.integer):
+            self._canvas(range(len(self))[first])[rest] = value
+            return
         if isinstance(first, slice):
             frames = range(len(self))[first]
             values = np.broadcast_to(value, (len(frames), *np.shape(value)[1:])) if np.ndim(value) else None
@@ -66,21 +70,27 @@ class ObjectLabels(TimeSeries):
     def _canvas(self, index: int) -> np.ndarray:
         """Return the labels of a frame to be painted on."""
         if index not in self._painted:
-            before = self.frame(index)
-            # napari writes into what it was given to show, too.
+            before = self._made(index)
             self._painted[index] = before.copy(), before.copy()
+            # napari writes into what it was given to show, too.
+            self._known = None
         return self._painted[index][1]
 
     def take_painted(self) -> dict[int, np.ndarray]:
-        """Return the labels of the frames that were painted on, and forget them.
-
-        They are those of the masks as they are now, which a key may have changed in the middle of a stroke, but for
-        what was painted.
-        """
+        """Return the labels of the frames that were painted on, and forget them."""
+        self.take_changes()
         painted, self._painted, self._known = self._painted, {}, None
-        return {
-            index: np.where(before != after, after, self.frame(index)) for index, (before, after) in painted.items()
-        }
+        return {index: after for index, (_, after) in painted.items()}
+
+    def take_changes(self) -> None:
+        """Put what was painted on the masks as they are now: a key may have changed them in the middle of a stroke."""
+        for index, (before, after) in list(self._painted.items()):
+            is_painted = before != after
+            if is_painted.any():
+                now = self._made(index)
+                self._painted[index] = now.copy(), np.where(is_painted, after, now)
+            else:  # a stroke that was given up
+                del self._painted[index]
 
 
 class PartnerFrames(TimeSeries):
@@ -127,7 +137,7 @@ class MatchDrawings(TimeSeries):
         view = self._view
         partner = view.partner(index)
         others = view.about(partner) if partner is not None else None
-        about = index, view.gap, view.pair(index), view.about(index), others, view.selection
+        about = index, view.gap, view.pair(index), view.about(index), others, view.selection_in(index)
         if self._known is None or self._known[0] != about:
             self._known = about, draw_pair(view, index, self.arrangement)
         return self._known[1]
@@ -211,6 +221,7 @@ class MatchLayers:
 
     def refresh(self, frame: int, *, painted: bool = False) -> None:
         """Draw anew what has changed of the frame that is in sight; after a stroke of the brush that is all of it."""
+        self._objects.take_changes()
         shown = self._about(frame)
         for role in ROLES:
             layer = self[role]
@@ -223,7 +234,7 @@ class MatchLayers:
         view, partner = self._view, self._view.partner(frame)
         objects = frame, view.about(frame)
         others = partner, view.about(partner) if partner is not None else None
-        matches = objects, others, view.gap, view.pair(frame), view.selection
+        matches = objects, others, view.gap, view.pair(frame), view.selection_in(frame)
         return {"partner frame": partner, "partner objects": others, "objects": objects, "matches": matches}
 
     def refresh_drawing(self) -> None:
@@ -278,11 +289,14 @@ class MatchLayers:
         if role.startswith("partner"):
             options["translate"] = self._place_of_partner()
         if role.endswith("objects"):
+            if role == "objects":
+                self._objects.take_painted()  # on a layer that was deleted in the middle of a stroke
             options |= {"colormap": styles.object_colormap(), **styles.OBJECTS.options()}
             layer = viewer.add_labels(data, **options)
             if role == "objects":
-                self._objects.take_painted()  # of a layer that was deleted in the middle of a stroke
                 layer.events.paint.connect(self._take_painted)
+                # Some tools say that they painted before they do. The canvas has its share first.
+                layer.events.labels_update.connect(self._take_late, position="last")
             else:
                 layer.editable = False
             return layer
@@ -290,6 +304,11 @@ class MatchLayers:
             options["scale"], options["translate"] = self._place_of_drawing()
             options["interpolation2d"] = "linear"
         return viewer.add_image(data, rgb=True, **options)
+
+    def _take_late(self, event: Any = None) -> None:
+        layer = self.objects
+        if layer is not None and not layer._block_history:  # else it is in the middle of a stroke
+            self._take_painted()
 
     def _take_painted(self, event: Any = None) -> None:
         layer = self.objects
