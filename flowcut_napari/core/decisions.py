@@ -33,7 +33,7 @@ class Decision:
 
     def signed(self, by: str, at: str) -> Decision:
         """Return it with whose it is and when it was made."""
-        return replace(self, by=by, at=at)
+        return replace(self, by=by, at=at)  # type: ignore[call-arg]  # every kind has both
 
     def subjects(self) -> tuple[Key, ...]:
         """Return the instances it names."""
