@@ -189,7 +189,7 @@ def draw_as(
     """
     chain = next((chain for chain in curate(masks).chains if chain.identity == identity), None)
     gone = next((key for key in chain.members if key[0] == frame), None) if chain is not None else None
-    if gone is not None:
+    if chain is not None and gone is not None:
         if masks.decisions.instances().get(gone) != "reject":
             raise InputError(f"object {identity} has a mask in frame {frame} already")
         masks = judge_instance(masks.with_mask(frame, mask, gone[1]), gone, None)

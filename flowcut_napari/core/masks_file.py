@@ -12,7 +12,8 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -138,8 +139,10 @@ class MasksFile:
             self._want()
         self._tell()
 
-    def reload(self) -> VideoMasks:
+    def reload(self, check: Callable[[VideoMasks], None] | None = None) -> VideoMasks:
         """Return what is in the file now, and go on from there; ours is kept in the recovery folder. Takes a while.
+
+        `check` sees them first, and may refuse them by an error.
 
         Raises
         ------
@@ -151,6 +154,8 @@ class MasksFile:
                 raise OutputError(f"{self.path}: is still being written")
             content, seen = _read(self._real)
             masks = parse_masks(content, self.path)
+            if check is not None:
+                check(masks)
             if self._state.kind != "saved":
                 copy = self._copy or new_copy(self._real)
                 keep_copy(self._encoder.encode(self._latest), copy, self._real, "put aside")
@@ -161,8 +166,8 @@ class MasksFile:
         self._tell()
         return masks
 
-    def close(self) -> None:
-        """Wait until all is on disk, at most ten seconds; what is not is in the recovery folder then.
+    def close(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """Wait until all is on disk, at most so long; what is not is in the recovery folder then.
 
         May be called again.
         """
@@ -170,7 +175,7 @@ class MasksFile:
         if self._is_closed:
             return
         self._is_closed = True
-        if not self.wait(_CLOSE_SECONDS):
+        if not self.wait(seconds):
             # An encoder of its own: the thread may be at work with the other one.
             self._keep(MasksEncoder().encode(self._latest), is_in_use=False)
 
@@ -282,6 +287,19 @@ class MasksFile:
             return None
         self._copy = copy
         return copy
+
+
+def wait_for_all(files: Iterable[MasksFile], seconds: float) -> list[MasksFile]:
+    """Wait, at most so long for all files together; return those that are not on disk."""
+    end = time.monotonic() + seconds
+    return [file for file in files if not file.wait(max(0.0, end - time.monotonic()))]
+
+
+def close_all(files: Iterable[MasksFile], seconds: float = _CLOSE_SECONDS) -> None:
+    """Close files, waiting at most so long for all of them together; see `MasksFile.close`."""
+    end = time.monotonic() + seconds
+    for file in files:
+        file.close(max(0.0, end - time.monotonic()))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +14,10 @@ from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.decisions import Key
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.masks import Rle, decode_rle, mask_iou
-from flowcut_napari.core.masks_file import MasksFile, SaveState
+from flowcut_napari.core.masks_file import SaveState
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.review import Pair, Review
-from flowcut_napari.core.store import VideoMasks, load_masks
+from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.tracklets import Tracklet
 from flowcut_napari.core.video import Video
 from flowcut_napari.live.messages import MaskRefined
@@ -28,6 +25,7 @@ from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.match_layers import MatchLayers
 from flowcut_napari.viewer.pair_view import Arrangement, PairView, arrangement_for
 from flowcut_napari.widgets.curate.document import Document
+from flowcut_napari.widgets.curate.shelf import DocumentShelf
 from flowcut_napari.widgets.workbench import Workbench
 
 NO_MASKS = "there are no masks to curate yet; run on all frames, or open a .masks.json"
@@ -64,8 +62,6 @@ class CurationDesk(QObject):
     pair_changed = Signal()
     saved_changed = Signal()
     name_wanted = Signal()
-    _opened = Signal(int, object, object, object)
-    _state_came = Signal()
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench)
@@ -74,10 +70,12 @@ class CurationDesk(QObject):
         self.view = PairView(gap=self.parameters.gaps[0])
         self.layers: MatchLayers | None = None
         self.document: Document | None = None
-        self._documents: weakref.WeakKeyDictionary[Video, Document] = weakref.WeakKeyDictionary()
-        self._openings = 0
-        # What was on the desk when the file that is being read was asked for.
-        self._opened_over: VideoMasks | None = None
+        self.shelf = DocumentShelf(parent=self)
+        self.shelf.opened.connect(self._on_opened)
+        self.shelf.failed.connect(bench.remarked)
+        self.shelf.rematched.connect(self._on_rematched)
+        self.shelf.refused.connect(self._on_refused)
+        self.shelf.state_changed.connect(self.saved_changed)
         self._is_shown = False
         self._hidden: list[Any] = []
         # Place and gap of the pair that "next uncertain" came to last.
@@ -91,9 +89,6 @@ class CurationDesk(QObject):
         self._zoom_timer.setSingleShot(True)
         self._zoom_timer.setInterval(120)  # a wheel that turns zooms many times
         self._zoom_timer.timeout.connect(self._draw_finely)
-        self._opened.connect(self._on_opened)
-        # From whatever thread a file is written on.
-        self._state_came.connect(self.saved_changed)
         bench.video_changed.connect(self._on_video)
         bench.saved_changed.connect(self._on_saved)
         bench.frame_changed.connect(self._on_frame)
@@ -130,40 +125,37 @@ class CurationDesk(QObject):
 
     def documents(self) -> list[Document]:
         """Return the documents of all videos of this viewer."""
-        return list(self._documents.values())
+        return self.shelf.documents()
 
     def take_theirs(self) -> None:
         """Go on from what another program wrote into the file; what was done here is kept in the recovery folder."""
-        document = self.document
-        if document is None:
-            return
-        try:
-            # Before ours is put aside: if theirs are no good, all stays as it is.
-            Document(load_masks(document.file.path), document.file, self.parameters)
-            masks = document.file.reload()
-            self._put(self._bench.video, Document(masks, document.file, self.parameters))
-        except FlowCutError as error:
-            self._bench.remarked.emit(str(error))
+        if self._bench.video is not None:
+            self.shelf.take_theirs(self._bench.video, self.parameters)
 
     def _on_video(self) -> None:
         self._close_layers()
-        self._openings += 1  # what is being read is of another video
+        self.shelf.stop()  # what is being read is of another video
         video = self._bench.video
-        known = self._documents.get(video) if video is not None else None
-        if known is not None and video is not None:
-            saved, path = self._bench.results.saved, self._bench.results.saved_path
-            self._put_back(video, known)
-            if saved is not known.masks:  # a run, for instance, has made others meanwhile
-                self._open(path)
+        known = self.shelf.of(video) if video is not None else None
+        if known is None or video is None:
+            self._put(None)
+            self._open(self._bench.results.saved_path)
             return
-        self._put(video, None)
-        self._open()
+        saved, path = self._bench.results.saved, self._bench.results.saved_path
+        self._on_opened(video, known)
+        if saved is not known.masks:  # a run, for instance, has made others meanwhile
+            self._open(path)
 
     def _on_saved(self) -> None:
-        self._open()
+        self._open(self._bench.results.saved_path)
 
-    def _put_back(self, video: Video, document: Document) -> None:
-        """Take a video up again where it was left."""
+    def _open(self, path: Path | None) -> None:
+        if path is not None and self._bench.video is not None:
+            self.shelf.open(self._bench.video, path, self.parameters)
+
+    def _on_opened(self, video: Video, document: Document) -> None:
+        if video is not self._bench.video or self._bench.is_shut:
+            return
         if document.parameters != self.parameters:
             try:
                 document.set_parameters(self.parameters)
@@ -171,74 +163,11 @@ class CurationDesk(QObject):
                 # Its decisions were made with others, and with these they contradict each other.
                 self._bench.remarked.emit(f"{error}; its own IoU, gaps and method are used again")
                 self._take_parameters(document.parameters)
-        self._put(video, document)
+        self._put(document)
 
-    def _open(self, path: Path | None = None) -> None:
-        """Open the masks file of the video, which takes a while, if there is one."""
-        path, video = path or self._bench.results.saved_path, self._bench.video
-        self._openings += 1
-        if path is None or video is None:
-            return
-        opening = self._openings
-        before = self._documents.get(video)
-        self._opened_over = before.masks if before is not None else None
-
-        def read() -> None:
-            file, masks, problem = None, None, None
-            try:
-                file, masks = MasksFile.open(path, lambda _: self._tell_state())
-            except FlowCutError as error:
-                problem = str(error)
-            with contextlib.suppress(RuntimeError):  # the window is gone
-                self._opened.emit(opening, file, masks, problem)
-
-        threading.Thread(target=read, daemon=True).start()
-
-    def _tell_state(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the window is gone
-            self._state_came.emit()
-
-    def _on_opened(self, opening: int, file: MasksFile | None, masks: VideoMasks | None, problem: str | None) -> None:
-        if opening != self._openings or self._bench.is_shut:
-            if file is not None:
-                file.close()
-            return
-        if file is None or masks is None:
-            self._bench.remarked.emit(problem or "")
-            return
-        video = self._bench.video
-        before = self._documents.get(video) if video is not None else None
-        if before is not None and before.file.path == file.path and self._keeps(before, masks):
-            file.close()
-            return
-        try:
-            document = Document(masks, file, self.parameters)
-        except FlowCutError as error:
-            self._bench.remarked.emit(f"{file.path}: {error}")
-            file.close()
-            return
-        if before is not None:
-            before.file.close()
-        self._put(video, document)
-
-    def _keeps(self, document: Document, read: VideoMasks) -> bool:
-        """Return whether a document stays although its file was read again."""
-        if not document.file.wait(1):
-            # What was done while another program wrote the file: a person says which of both is right.
-            self._put(self._bench.video, document)
-            return True
-        if document.masks is not self._opened_over:
-            self._open()  # what was read is older than what was saved meanwhile
-            return True
-        if document.masks == read:
-            self._put(self._bench.video, document)
-            return True
-        return False
-
-    def _put(self, video: Video | None, document: Document | None) -> None:
+    def _put(self, document: Document | None) -> None:
         self.document = document
-        if document is not None and video is not None:
-            self._documents[video] = document
+        if document is not None:
             # What other tabs and File > Save know of the masks are these from now on.
             self._bench.results.put_saved(document.masks, document.file.path)
         self.view.review = self.review
@@ -343,17 +272,31 @@ class CurationDesk(QObject):
         """Match with other parameters from now on."""
         if parameters == self.parameters:
             return
+        document, video = self.document, self._bench.video
+        if document is not None and video is not None and document.is_long:
+            self._take_parameters(parameters)
+            self.shelf.rematch(video, parameters)
+            return
         try:
-            if self.document is not None:
-                self.document.set_parameters(parameters)
+            if document is not None:
+                document.set_parameters(parameters)
         except FlowCutError as error:
             self._bench.remarked.emit(str(error))
             self.parameters_changed.emit()  # controls go back
             return
         self._take_parameters(parameters)
         self._show_document()
-        if self.document is None:
-            self._open()  # its decisions may contradict each other no more
+        if document is None:
+            self._open(self._bench.results.saved_path)  # its decisions may contradict each other no more
+
+    def _on_rematched(self, video: Video, document: Document) -> None:
+        if document is self.document:
+            self._show_document()
+
+    def _on_refused(self, text: str) -> None:
+        self._bench.remarked.emit(text)
+        if self.document is not None:
+            self._take_parameters(self.document.parameters)
 
     def _take_parameters(self, parameters: CurationParameters) -> None:
         self.parameters = parameters
@@ -635,10 +578,8 @@ class CurationDesk(QObject):
 
     def shutdown(self) -> None:
         """Wait until all is on disk, and let go of the files. May be called again."""
-        self._openings += 1
         self.layers = None
-        for document in self._documents.values():
-            document.file.close()
+        self.shelf.shutdown()
 
 
 def canvas_size(viewer: Any) -> tuple[int, int]:

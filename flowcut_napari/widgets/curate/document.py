@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from flowcut_napari.core.clips import Curation
@@ -16,6 +17,19 @@ from flowcut_napari.core.store import VideoMasks
 
 # At most one action is not on disk when the program is killed: the next one waits so long for a quick disk.
 _WAIT_SECONDS = 0.015
+
+
+# 750 frames at four gaps: some 200 ms.
+_MANY_PAIRS = 3000
+
+
+@dataclass(frozen=True)
+class Rematched:
+    """Masks matched with other parameters."""
+
+    parameters: CurationParameters
+    matcher: Matcher
+    review: Review
 
 
 class Document:
@@ -73,6 +87,29 @@ class Document:
             self._parameters = before
             raise
         self.parameters = parameters
+
+    @property
+    def is_long(self) -> bool:
+        """Whether to match all of it anew takes so long that a window does not wait for it."""
+        return len(self.review.pairs) > _MANY_PAIRS
+
+    def rematched(self, parameters: CurationParameters) -> Callable[[], Rematched]:
+        """Return what matches the masks as they are now with other parameters, on any thread; for `adopt`."""
+        masks, matcher = self.masks, self._matcher.copy()
+
+        def match() -> Rematched:
+            curation = Curation(masks, _of_pairs(parameters), matcher)
+            return Rematched(parameters, matcher, Review(curation))
+
+        return match
+
+    def adopt(self, found: Rematched) -> bool:
+        """Take up what was matched elsewhere; return whether it is of the masks as they are now."""
+        if found.review.curation.masks is not self.masks:
+            return False
+        self.parameters, self._matcher, self.review = found.parameters, found.matcher, found.review
+        self._parameters, self._last = _of_pairs(found.parameters), found.review.curation
+        return True
 
     def do(self, label: str, masks: VideoMasks) -> bool:
         """Take up the masks after an action and begin to save them; return whether it changed anything.

@@ -47,9 +47,15 @@ class Timeline(QWidget):
         desk.parameters_changed.connect(self._forget)
         desk.pair_changed.connect(self.update)
 
+    @property
+    def _gaps(self) -> tuple[int, ...]:
+        # Of what is matched, which may be a moment behind what is asked for.
+        review = self._desk.review
+        return review.gaps if review is not None else self._desk.parameters.gaps
+
     def sizeHint(self) -> QSize:  # Qt's name
         """Return the room that the gaps need."""
-        return QSize(600, _TOP + _ROW * len(self._desk.parameters.gaps) + _BREAKS + _AXIS + _LEGEND)
+        return QSize(600, _TOP + _ROW * len(self._gaps) + _BREAKS + _AXIS + _LEGEND)
 
     def minimumSizeHint(self) -> QSize:  # Qt's name
         """Return the same height, and a width with which a window can live."""
@@ -58,7 +64,7 @@ class Timeline(QWidget):
 
     def pair_at(self, x: float, y: float) -> Pair | None:
         """Return the pair of the cell at a point."""
-        review, gaps = self._desk.review, self._desk.parameters.gaps
+        review, gaps = self._desk.review, self._gaps
         row = int((y - _TOP) // _ROW)
         if review is None or not 0 <= row < len(gaps) or x < _LEFT or not review.frames:
             return None
@@ -68,7 +74,7 @@ class Timeline(QWidget):
         """Return where a pair lies."""
         width = self._cell_width()
         left = _LEFT + pair.place * width
-        row = self._desk.parameters.gaps.index(pair.gap)
+        row = self._gaps.index(pair.gap)
         return QRect(round(left), _TOP + row * _ROW, max(1, round(left + width) - round(left)), _ROW - 3)
 
     def mousePressEvent(self, event: Any) -> None:  # Qt's name
@@ -91,7 +97,7 @@ class Timeline(QWidget):
 
     def keyPressEvent(self, event: Any) -> None:  # Qt's name
         """Step through frames by left and right, and through gaps by up and down."""
-        review, gaps = self._desk.review, self._desk.parameters.gaps
+        review, gaps = self._desk.review, self._gaps
         steps = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
         place = review.place_of(self._desk.frame) if review is not None else None
         if review is not None and place is not None and event.key() in steps:
@@ -117,7 +123,7 @@ class Timeline(QWidget):
         painter = QPainter(self)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         painter.setPen(ink)
-        review, gaps = self._desk.review, self._desk.parameters.gaps
+        review, gaps = self._desk.review, self._gaps
         if review is None or not review.frames:
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, "no masks of the whole video yet")
             return
@@ -148,7 +154,7 @@ class Timeline(QWidget):
     def _draw_cells(self, review: Review) -> QPixmap:
         """Return the cells as a picture, of which only those are drawn anew that have changed."""
         if self._picture is None:
-            size = QSize(max(1, self.width() - _LEFT - 4), len(self._desk.parameters.gaps) * _ROW)
+            size = QSize(max(1, self.width() - _LEFT - 4), len(self._gaps) * _ROW)
             self._picture = QPixmap(size)
             self._picture.fill(self.palette().color(QPalette.ColorRole.Window))
             self._drawn = {}
