@@ -53,6 +53,20 @@ class Notice(QFrame):
             self.buttons[name] = button
 
 
+def text_label(name: str, *, faint: bool = False) -> QLabel:
+    """Return an empty text of several lines, shown as it is, that a user may copy; faint for what matters less."""
+    label = QLabel()
+    label.setObjectName(name)
+    label.setWordWrap(True)
+    # Names of files may look like HTML.
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    if faint:
+        # Between ink and paper of either theme.
+        label.setStyleSheet("QLabel { color: rgb(140, 144, 152); }")
+    return label
+
+
 def plain(text: str) -> str:
     """Return a text as a tooltip that shows it as it is, also where it looks like HTML, such as a name of a file."""
     return f"<qt>{html.escape(text)}</qt>".replace("\n", "<br>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -28,7 +28,7 @@ from flowcut_napari.widgets.browse.pager import ClipPager, FrameWindow
 from flowcut_napari.widgets.browse.table import InstanceTable
 from flowcut_napari.widgets.browse.words import clip_files, clip_title, origin_of
 from flowcut_napari.widgets.endings import Quietly
-from flowcut_napari.widgets.notices import plain
+from flowcut_napari.widgets.notices import plain, text_label
 from flowcut_napari.widgets.workbench import Workbench
 
 # Between a letter in the filter and its work, milliseconds.
@@ -46,11 +46,11 @@ class BrowseTab(QWidget):
         self.pager = ClipPager()
         self.window_of_frames = FrameWindow()
         self.table = InstanceTable()
-        self.figures = _label("dataset_figures")
-        self.origin = _label("dataset_origin", faint=True)
-        self.title = _label("clip_title")
-        self.problem = _label("browse_problem")
-        self.clip_problems = _label("clip_problems")
+        self.figures = text_label("dataset_figures")
+        self.origin = text_label("dataset_origin", faint=True)
+        self.title = text_label("clip_title")
+        self.problem = text_label("browse_problem")
+        self.clip_problems = text_label("clip_problems")
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
         self._typed.setInterval(_TYPING)
@@ -161,7 +161,7 @@ class BrowseTab(QWidget):
         return self.opening
 
     def _intro(self) -> QWidget:
-        self.intro = _label("browse_intro", faint=True)
+        self.intro = text_label("browse_intro", faint=True)
         self.intro.setText(
             "Look through the clips of a dataset: one that the Export tab or flowcut curate wrote, a DAVIS root, "
             "or any YouTube-VIS or COCO json. While this tab is open its clips are in the canvas; "
@@ -170,8 +170,8 @@ class BrowseTab(QWidget):
         return self.intro
 
     def _fill_opened(self) -> None:
-        self.dataset_problems = _label("dataset_problems")
-        self.root_text = _label("root_text")
+        self.dataset_problems = text_label("dataset_problems")
+        self.root_text = text_label("root_text")
         self.choose_root = QPushButton("Choose image folder…")
         self.choose_root.setObjectName("choose_root")
         self.choose_root.setToolTip("The folder that the file names of frames start from")
@@ -317,19 +317,6 @@ class BrowseTab(QWidget):
         start = str(self.desk.dataset.path.parent) if self.desk.dataset is not None else ""
         if chosen := QFileDialog.getExistingDirectory(self, "The folder that file names of frames start from", start):
             self.desk.choose_root(chosen)
-
-
-def _label(name: str, *, faint: bool = False) -> QLabel:
-    label = QLabel()
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    # Names of files may look like HTML.
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    if faint:
-        # Between ink and paper of either theme.
-        label.setStyleSheet("QLabel { color: rgb(140, 144, 152); }")
-    return label
 
 
 def _say(label: QLabel, lines: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from flowcut_napari.core.about import ABOUT
 from flowcut_napari.core.dataset import ExportPlan
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.files import clear_unfinished
+from flowcut_napari.core.masks_file import MasksFile, wait_for_all
 from flowcut_napari.core.parameters import CurationParameters, one_line
 from flowcut_napari.live.export_count import is_there
 from flowcut_napari.live.export_messages import ExportDone, ExportJob, ExportStep
@@ -36,6 +38,8 @@ from flowcut_napari.widgets.workbench import Workbench
 from flowcut_napari.widgets.worker_process import WorkerProcess
 
 _MODULE = "flowcut_napari.live.export_job"
+# A disk takes milliseconds; whoever waits longer than this is told why.
+_SAVE_SECONDS = 10.0
 _SHARED = ("gaps", "iou", "method")
 
 
@@ -63,6 +67,7 @@ class ExportController(QObject):
     place_changed = Signal()
     _tidied = Signal(int, object)
     _looked = Signal(int, str)
+    _saved_first = Signal(int, object)
 
     def __init__(self, bench: Workbench) -> None:
         super().__init__(bench)
@@ -83,6 +88,7 @@ class ExportController(QObject):
         self._place_of: Path | None = None
         self._tidied.connect(self._on_tidied)
         self._looked.connect(self._on_looked)
+        self._saved_first.connect(self._on_saved_first)
         self.counting.wanted.connect(self._recount)
         self.desk.changed.connect(self._on_masks)
         self.desk.saved_changed.connect(self._on_saved)
@@ -223,11 +229,10 @@ class ExportController(QObject):
         try:
             job = self.job()
             self._check_video(job)
-            self._flush(job)
         except FlowCutError as error:
             self._bench.remarked.emit(why_not(error))
             return
-        self.start(job)
+        self._save_first(job)
 
     def _check_video(self, job: ExportJob) -> None:
         masks = self.desk.masks
@@ -239,16 +244,38 @@ class ExportController(QObject):
                 "it is now, or choose no frame files"
             )
 
-    def _flush(self, job: ExportJob) -> None:
-        for document in self.desk.documents():
-            path = os.path.abspath(document.file.path)
-            if {path, os.path.dirname(path)} & set(job.addresses) and not document.file.wait(10):
-                raise InputError(f"{path}: not all that you did is saved, so nothing is exported; see to that first")
+    def _save_first(self, job: ExportJob) -> None:
+        """Wait on a thread until what is exported is on disk, and start then."""
+        self._tidying += 1
+        saving = self._tidying
+        files = [document.file for document in self.desk.documents()]
+        self._set(ExportProgress("starting", text="saving …"))
+
+        def wait() -> None:
+            unsaved = wait_for_all([file for file in files if _is_at(file.path, job.addresses)], _SAVE_SECONDS)
+            with contextlib.suppress(RuntimeError):  # the window is gone
+                self._saved_first.emit(saving, (job, unsaved))
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def _on_saved_first(self, saving: int, found: tuple[ExportJob, list[MasksFile]]) -> None:
+        if saving != self._tidying:  # cancelled meanwhile
+            return
+        job, unsaved = found
+        if not unsaved:
+            self._begin(job)
+            return
+        self._set(ExportProgress())
+        self._bench.remarked.emit(
+            f"{unsaved[0].path}: not all that you did is saved, so nothing is exported; see to that first"
+        )
 
     def start(self, job: ExportJob) -> None:
         """Start an export; one at a time."""
-        if self.progress.is_going_on:
-            return
+        if not self.progress.is_going_on:
+            self._begin(job)
+
+    def _begin(self, job: ExportJob) -> None:
         self._tidying += 1
         self._job, self._before = job, _stamp(job.out)
         self._set(ExportProgress("starting"))
@@ -257,6 +284,10 @@ class ExportController(QObject):
     def cancel(self) -> None:
         """End the export; nothing of it stays, unless it was whole already."""
         if not self.progress.can_be_cancelled:
+            return
+        if self._job is None:  # it has not begun
+            self._tidying += 1
+            self._set(ExportProgress("cancelled", text="cancelled; nothing was written"))
             return
         self._set(ExportProgress("cancelling", self.progress.step))
         self._tidy("")
@@ -318,6 +349,13 @@ class ExportController(QObject):
     def _set(self, progress: ExportProgress) -> None:
         self.progress = progress
         self.changed.emit()
+
+
+def _is_at(path: Path, addresses: Iterable[str]) -> bool:
+    """Whether a masks file is one of some files, or in one of some folders, whatever links lead there."""
+    real = os.path.realpath(path)
+    places = {real, os.path.dirname(real), os.path.realpath(path.parent)}
+    return any(os.path.realpath(address) in places for address in addresses)
 
 
 def _stamp(folder: Path) -> tuple[int, int] | None:

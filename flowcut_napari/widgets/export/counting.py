@@ -124,6 +124,8 @@ class LiveCounts(QObject):
                 answer = Counted(number, tally.counts(1))
             except FlowCutError as error:
                 answer = Failed(number, str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it is: somebody waits for the counts
+                answer = Failed(number, f"that went wrong ({type(error).__name__}: {error})")
             with contextlib.suppress(RuntimeError):  # the window is gone
                 self._came.emit(number, answer)
                 self._over.emit()

@@ -52,7 +52,7 @@ class ExportProgress:
         '3 of 90 videos · toys: 20 of 80 frames'
         """
         if self.state == "starting":
-            return "starting …"
+            return self.text or "starting …"
         if self.state == "running" and self.step is not None:
             step = self.step
             text = f"{step.done} of {_count(step.total, 'video')}"

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -36,6 +35,7 @@ from flowcut_napari.widgets.export.form import (
 from flowcut_napari.widgets.export.progress import describe_counts
 from flowcut_napari.widgets.export.settings import why_not
 from flowcut_napari.widgets.export.table import CountsTable
+from flowcut_napari.widgets.notices import text_label
 from flowcut_napari.widgets.tune.form import blocked
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -106,7 +106,7 @@ class ExportTab(QWidget):
         self.clips = CurationForm()
         self.clips.edited.connect(edit)
         self.table = CountsTable()
-        self.summary = _text("summary")
+        self.summary = text_label("summary")
         self.format = ChoiceBox("format", "Format", "How the dataset is written.", FORMATS)
         self.format.chosen.connect(partial(edit, "format"))
         self.frame_files = ChoiceBox("frame_files", "Frame files", "What becomes of the frames.", FRAME_FILES)
@@ -139,7 +139,7 @@ class ExportTab(QWidget):
         self.bar = QProgressBar()
         self.bar.setObjectName("export progress")
         self.bar.setRange(0, _BAR)
-        self.text = _text("export text")
+        self.text = text_label("export text")
         self.open_folder = _button(
             "open_dataset", "Open folder", "Show the dataset in the system's file browser", self._show_folder
         )
@@ -320,16 +320,6 @@ def _form() -> QFormLayout:
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     return form
-
-
-def _text(name: str) -> QLabel:
-    label = QLabel()
-    label.setObjectName(name)
-    label.setWordWrap(True)
-    # Names of files may look like HTML.
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
 
 
 def _button(name: str, text: str, tip: str, act: Any) -> QPushButton:
