@@ -131,6 +131,12 @@ def list_recovery() -> list[RecoveryItem]:
     return sorted(items, key=lambda item: item.at, reverse=True)
 
 
+def kept_of(path: str | os.PathLike[str]) -> list[RecoveryItem]:
+    """Return the versions of one masks file that were kept and nobody is at work on, newest first."""
+    real = os.path.realpath(path)
+    return [item for item in list_recovery() if not item.is_in_use and os.path.realpath(item.path) == real]
+
+
 def take_recovery(item: RecoveryItem, path: str | os.PathLike[str] | None = None) -> Path:
     """Put work that was kept back in its place, or at `path`, and forget the copy; return where it is.
 

@@ -31,8 +31,8 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], lis
 def read_layers(path: str | Sequence[str]) -> list[Any]:
     """Return the layers of a folder, a video file, a DAVIS root, a masks file or a session.
 
-    What the panel does better, it does: it opens a session with all that belongs to it, and asks where a video is
-    that has moved. Then there are no layers here.
+    What the panel does better, it does: it opens a session with all that belongs to it, takes masks up where their
+    video is open already, and asks where a video is that has moved. Then there are no layers here.
     """
     from napari.utils.notifications import show_error, show_info
 
@@ -41,12 +41,11 @@ def read_layers(path: str | Sequence[str]) -> list[Any]:
         if path.endswith(SESSION_SUFFIX):
             return _NOTHING if open_in_panel(path) else session_layers(Path(path))
         if path.endswith(SUFFIX):
-            return masks_layers(Path(path))
+            return _NOTHING if open_in_panel(path) else masks_layers(Path(path))
         entries = find_videos(path)
         video = entries[0].open()
     except FlowCutError as error:
-        if not (isinstance(error, MovedVideoError) and open_in_panel(path)):
-            show_error(printable(str(error)))
+        show_error(printable(str(error)))
         return _NOTHING
     if len(entries) > 1:
         text = f"{path}: {len(entries)} videos; opened {video.name}, the others are in the list of the FlowCut panel"

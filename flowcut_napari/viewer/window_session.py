@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import platformdirs
@@ -15,6 +15,8 @@ from filelock import FileLock, Timeout
 
 from flowcut_napari.core.errors import DamagedFileError, FlowCutError
 from flowcut_napari.viewer.session import Session, read_session, write_session
+
+_DAYS, _MOST = 30, 20
 
 
 def windows_folder() -> Path:
@@ -83,9 +85,16 @@ class CrashedWindow:
         """Do not offer it again."""
         _remove(self._path, self._lock)
 
+    def release(self) -> None:
+        """Leave it to whoever looks next: nobody has answered."""
+        _release(self._lock)
+
 
 def crashed_windows() -> list[CrashedWindow]:
-    """Return the windows that ended unexpectedly, the last one first, and hold them; what is damaged goes."""
+    """Return the windows that ended unexpectedly, the last one first, and hold them.
+
+    What is damaged goes, and what nobody wanted for a month or lies behind twenty others.
+    """
     found = []
     with contextlib.suppress(OSError):
         for path in windows_folder().glob("*.json"):
@@ -100,8 +109,13 @@ def crashed_windows() -> list[CrashedWindow]:
             except DamagedFileError:
                 _remove(path, lock)
             except (FlowCutError, OSError):  # such as that of a newer version, which may offer it yet
-                lock.release()
-    return sorted(found, key=lambda window: window.at, reverse=True)
+                _release(lock)
+    found.sort(key=lambda window: window.at, reverse=True)
+    oldest = datetime.now() - timedelta(days=_DAYS)
+    kept = [window for window in found[:_MOST] if window.at >= oldest]
+    for window in found[len(kept) :]:
+        window.forget()
+    return kept
 
 
 def _lock_of(path: Path) -> FileLock:
@@ -112,6 +126,10 @@ def _lock_of(path: Path) -> FileLock:
 def _remove(path: Path, lock: FileLock) -> None:
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
+    _release(lock)
+
+
+def _release(lock: FileLock) -> None:
     # While it is held: another process might have it else.
     with contextlib.suppress(OSError):
         Path(lock.lock_file).unlink(missing_ok=True)

@@ -30,12 +30,19 @@ def open_video(viewer: napari.viewer.Viewer) -> None:
 def run_all_frames(viewer: napari.viewer.Viewer) -> None:
     """Show where a run over all frames is started."""
     panel = show_panel(viewer)
-    panel.tabs.setCurrentIndex(panel.tabs.count() - 1)
+    panel.pages.show_page(panel.tabs)
+    names = [panel.tabs.tabText(place) for place in range(panel.tabs.count())]
+    panel.tabs.setCurrentIndex(names.index("Run"))
 
 
 def restore_layers(viewer: napari.viewer.Viewer) -> None:
     """Bring back the layers that were deleted."""
     workbench_of(viewer).restore_layers()
+
+
+def kept_versions(viewer: napari.viewer.Viewer) -> None:
+    """Show the versions of the open masks file that were kept."""
+    session_of(show_panel(viewer).bench).ask_kept()
 
 
 def save_session(viewer: napari.viewer.Viewer) -> None:

@@ -70,6 +70,10 @@ class VideoDesk:
         results.holds = True
         return results
 
+    def known(self, video: Video) -> FrameResults | None:
+        """Return what is known of a video, if anything is; for those who only look."""
+        return self._results.get(video)
+
     def is_copy(self, video: Video) -> bool:
         """Whether this is another object of a video that is known: a layer that a user duplicated."""
         return any(video.path == known.path and video.name == known.name for known in self._origins)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -229,6 +231,35 @@ def test_a_window_that_was_killed_is_found_and_one_that_lives_is_not(tmp_path: P
     assert crashed_windows() == []
     crashed.forget()
     assert crashed_windows() == [] and not any(windows_folder().iterdir())
+
+
+def left_behind(number: int, days: float) -> None:
+    path = windows_folder() / f"{number}-a.json"
+    write_session(of_videos(of_path("/x/dog", f"dog{number}"), current=0), path)
+    then = time.time() - 86400 * days
+    os.utime(path, (then, then))
+
+
+def test_a_window_that_nobody_answered_for_is_found_again() -> None:
+    left_behind(1, 0)
+    (crashed,) = crashed_windows()
+    assert crashed_windows() == []
+    crashed.release()
+    (again,) = crashed_windows()
+    assert again.session == crashed.session
+    again.forget()
+    assert not any(windows_folder().iterdir())
+
+
+def test_windows_of_more_than_a_month_ago_and_beyond_twenty_go() -> None:
+    for number in range(25):
+        left_behind(number, number)
+    left_behind(99, 31)
+    held = crashed_windows()
+    assert [window.session.videos[0].video.name for window in held] == [f"dog{number}" for number in range(20)]
+    assert len(list(windows_folder().glob("*.json"))) == 20
+    left_behind(98, 31)
+    assert crashed_windows() == [] and len(list(windows_folder().glob("*.json"))) == 20
 
 
 def test_a_window_that_ends_as_it_should_leaves_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,21 @@ from conftest import write_frames
 from made_masks import write_clip
 from napari_window import wait, wait_until
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QFileDialog, QMainWindow, QMessageBox
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QMainWindow, QMessageBox
 
 from flowcut_napari.core import ClipVerdict, CurationParameters, load_masks
+from flowcut_napari.core.dataset import ExportPlan, export_dataset
 from flowcut_napari.core.editing import judge_clip
+from flowcut_napari.core.masks_file import MasksFile
 from flowcut_napari.core.masks_text import MasksEncoder
-from flowcut_napari.core.recovery import keep_copy, list_recovery, new_copy
+from flowcut_napari.core.recovery import keep_copy, list_recovery, new_copy, recovery_folder
 from flowcut_napari.core.store import update_masks
 from flowcut_napari.viewer.preferences import Preferences
 from flowcut_napari.viewer.session import Session, SessionVideo, read_session, write_session
 from flowcut_napari.viewer.window_session import crashed_windows, windows_folder
 from flowcut_napari.widgets.curate.desk import curation_of
 from flowcut_napari.widgets.session.keeper import SessionKeeper, session_of
+from flowcut_napari.widgets.session.kept import REASONS, KeptDialog
 from flowcut_napari.widgets.session.offers import OfferBar
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -59,6 +63,12 @@ def heard(signal: Any) -> list[Any]:
     found: list[Any] = []
     signal.connect(lambda *values: found.append(values[0] if len(values) == 1 else values))
     return found
+
+
+def bench_of(keeper: SessionKeeper) -> Workbench:
+    bench = keeper.parent()
+    assert isinstance(bench, Workbench)
+    return bench
 
 
 def offered(bar: OfferBar, words: str) -> None:
@@ -238,6 +248,57 @@ def test_a_video_that_is_another_by_now_is_opened_and_that_is_said(
     assert any("has changed since these masks were made" in text for text in said)
 
 
+def test_an_offer_that_is_answered_while_its_dialog_is_open_is_no_error(
+    bench: Workbench, keeper: SessionKeeper, bar: OfferBar, masks_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(masks_path.parent.parent / "videos")
+    keeper.open_masks(masks_path)
+    offered(bar, "The video clip is not at ")
+
+    def choose(*_: object) -> str:
+        keeper.offers.items[0].actions["leave_video"][1]()
+        return str(masks_path.parent)
+
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", choose)
+    find = keeper.offers.items[0].actions["find_video"][1]
+    find()
+    assert bar.isHidden()
+    find()  # a click that came late
+    assert not keeper.offers.items and bench.video is None
+
+
+def test_a_video_that_is_asked_for_already_is_asked_for_once(
+    bench: Workbench, keeper: SessionKeeper, bar: OfferBar, masks_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = masks_path.parent.parent / "new place"
+    shutil.move(masks_path.parent.parent / "videos" / "clip", place)
+    for _ in range(3):
+        keeper.open_masks(masks_path)
+    offered(bar, "The video clip is not at ")
+    wait(300)
+    assert len(keeper.offers.items) == 1
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(place))
+    bar.buttons["find_video"].click()
+    wait_until(lambda: bench.video is not None and not keeper.offers.items, "the video", 10)
+
+
+def test_what_is_kept_of_a_window_changes_nothing_in_it(
+    bench: Workbench, keeper: SessionKeeper, masks_path: Path, tmp_path: Path
+) -> None:
+    open_masks(keeper, masks_path)
+    assert bench.video is not None
+    known = bench.results
+    made_with, known.holds = known.parameters, False
+    other = write_frames(tmp_path / "videos" / "other", 3)
+    bench.open(str(other))
+    bench.set_parameters(bench.parameters.with_changes(tau=0.77))
+    path = tmp_path / "a.flowcut.json"
+    keeper.save_session(path)
+    wait_until(path.exists, "the session", 10)
+    assert known.parameters == made_with and known.holds is False
+    assert [item.masks for item in read_session(path).videos] == [str(masks_path), None]
+
+
 # What others left behind.
 
 
@@ -269,16 +330,34 @@ def test_a_window_that_was_killed_is_offered_and_restored(tmp_path: Path, masks_
     assert crashed_windows() == []
 
 
-@pytest.mark.parametrize("button", ["forget_window", None])
-def test_a_window_is_offered_once(tmp_path: Path, masks_path: Path, button: str | None) -> None:
-    crash(tmp_path, masks_path)
+def test_a_window_is_offered_until_somebody_answers(tmp_path: Path, masks_path: Path) -> None:
+    for _ in range(2):
+        crash(tmp_path, masks_path)
+    for seen in ("(1 more)", "(1 more)"):
+        with open_bench() as bench:
+            offered(OfferBar(session_of(bench).offers), seen)
+    with open_bench() as bench:
+        bar = OfferBar(session_of(bench).offers)
+        offered(bar, "(1 more)")
+        bar.buttons["forget_window"].click()
+        assert "ended unexpectedly" in bar.text.text() and "more" not in bar.text.text()
     with open_bench() as bench:
         bar = OfferBar(session_of(bench).offers)
         offered(bar, "ended unexpectedly")
-        if button:
-            bar.buttons[button].click()
-            assert bar.isHidden()
+        bar.buttons["forget_window"].click()
+        assert bar.isHidden()
     assert not any(windows_folder().iterdir())
+
+
+def test_a_window_that_closes_before_it_has_looked_keeps_nobody_from_being_asked(
+    tmp_path: Path, masks_path: Path
+) -> None:
+    crash(tmp_path, masks_path)
+    with open_bench() as bench:
+        session_of(bench)
+    wait_until(lambda: not list(windows_folder().glob("*.lock")), "all let go of", 10)
+    (found,) = crashed_windows()
+    found.release()
 
 
 def test_what_is_open_is_kept_while_the_window_runs_and_forgotten_at_its_end(masks_path: Path) -> None:
@@ -332,11 +411,11 @@ def test_work_whose_folder_is_gone_is_offered_until_it_is_put_elsewhere(
         bar.buttons["restore_work"].click()
         wait_until(lambda: said, "a remark", 10)
         assert "its folder is not there any more" in said[0] and not bar.isHidden()
-        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "kept"), ""))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
         bar.buttons["restore_work_elsewhere"].click()
         desk = curation_of(bench)
         wait_until(lambda: desk.document is not None, "the work", 10)
-        assert desk.path == tmp_path / "kept.masks.json" and desk.masks == ours
+        assert desk.path == tmp_path / "clip.masks.json" and desk.masks == ours
     assert list_recovery() == []
 
 
@@ -379,7 +458,8 @@ def test_a_window_whose_work_is_saved_closes_without_a_word(
     answer = Answer()
     assert main_window.close()
     assert answer.asked == [] and keeper.unsaved() == []
-    assert load_masks(masks_path).decisions.made == (ClipVerdict((0, 1), "reject"),)
+    saved = load_masks(masks_path)
+    assert saved == desk.masks and saved.decisions.clips() == {(0, 1): "reject"}
 
 
 @pytest.mark.parametrize(
@@ -401,7 +481,8 @@ def test_a_window_with_work_that_cannot_be_saved_asks(
     theirs = masks_path.read_bytes()
     desk.act("reject", lambda masks, _: judge_clip(masks, (0, 1), "reject"))
     wait_until(lambda: keeper.unsaved(), "a conflict", 10)
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine.json"), ""))
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
     answer = Answer(*buttons)
     assert main_window.close() == closes
     assert len(answer.asked) == 1
@@ -409,7 +490,9 @@ def test_a_window_with_work_that_cannot_be_saved_asks(
     assert masks_path.read_bytes() == theirs
     assert [item.kind for item in list_recovery()] == kinds
     if not kinds:
-        assert load_masks(tmp_path / "mine.masks.json") == desk.masks
+        # Under the name of its video: an export goes by it.
+        assert load_masks(tmp_path / "mine" / "clip.masks.json") == desk.masks
+        assert bench_of(keeper).results.saved_path == tmp_path / "mine" / "clip.masks.json"
 
 
 def test_a_folder_that_comes_back_is_tried_again_before_anything_is_asked(
@@ -423,3 +506,135 @@ def test_a_folder_that_comes_back_is_tried_again_before_anything_is_asked(
     answer = Answer()
     assert main_window.close()
     assert answer.asked == [] and load_masks(masks_path) == desk.masks
+
+
+def test_files_that_cannot_be_written_share_one_wait_at_the_end(
+    bench: Workbench, keeper: SessionKeeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    for name in ("a", "b", "c"):
+        write_clip(tmp_path / "videos", tmp_path / name, name=name)
+        keeper.open_masks(tmp_path / name / f"{name}.masks.json")
+        wait_until(lambda name=name: (curation_of(bench).path or Path()).name == f"{name}.masks.json", name, 10)
+    real = MasksFile.wait
+
+    def held_up(file: MasksFile, seconds: float | None = None) -> bool:
+        assert seconds is not None
+        waits.append(seconds)
+        wait(50)
+        real(file, 0)
+        return False
+
+    monkeypatch.setattr(MasksFile, "wait", held_up)
+    assert len(keeper.unsaved()) == 3
+    assert waits[0] <= 3 and all(later <= earlier - 0.05 for earlier, later in pairwise(waits))
+
+
+# Versions that were kept.
+
+
+def kept_dialog(keeper: SessionKeeper) -> KeptDialog:
+    keeper.ask_kept()
+    wait_until(lambda: keeper._dialog is not None and keeper._dialog.isVisible(), "the dialog", 10)
+    assert keeper._dialog is not None
+    return keeper._dialog
+
+
+def test_a_version_that_was_put_aside_is_found_and_put_back(
+    bench: Workbench, keeper: SessionKeeper, masks_path: Path
+) -> None:
+    desk = open_masks(keeper, masks_path)
+    update_masks(masks_path, lambda masks: masks.decide(ClipVerdict((1, 2), "accept")) if masks else desk.masks)
+    theirs = load_masks(masks_path)
+    desk.act("reject", lambda masks, _: judge_clip(masks, (0, 1), "reject"))
+    ours = desk.masks
+    wait_until(lambda: desk.save_state.kind == "conflict", "a conflict", 10)
+    assert keeper.kept_versions(masks_path) == []  # this window is at work on it
+    desk.take_theirs()
+    assert desk.masks == theirs
+    dialog = kept_dialog(keeper)
+    assert [dialog.table.item(0, 1).text()] == [REASONS["put aside"]]
+    assert str(masks_path) in dialog.findChild(QLabel, "kept_where").text()
+    assert str(recovery_folder()) in dialog.folder.toolTip()
+    said = heard(bench.remarked)
+    dialog.restore.click()
+    wait_until(lambda: desk.masks == ours, "ours again", 10)
+    assert load_masks(masks_path) == ours and "what was in its place is kept" in said[0]
+    # And back again: nothing is ever lost.
+    (item,) = keeper.kept_versions(masks_path)
+    assert item.kind == "replaced"
+    keeper.restore_kept(masks_path, item)
+    wait_until(lambda: desk.masks == theirs, "theirs again", 10)
+    desk.act("reject", lambda masks, _: judge_clip(masks, (2, 3), "reject"))
+    assert desk.document.file.wait(10) and load_masks(masks_path) == desk.masks
+
+
+def test_versions_of_other_files_are_not_shown_and_none_is_said(
+    bench: Workbench, keeper: SessionKeeper, masks_path: Path, tmp_path: Path
+) -> None:
+    said = heard(bench.remarked)
+    keeper.ask_kept()
+    assert "none is open" in said[-1]
+    open_masks(keeper, masks_path)
+    other = tmp_path / "elsewhere" / masks_path.name
+    keep_copy(masks_path.read_bytes(), new_copy(other), other, "replaced")
+    keeper.ask_kept()
+    wait_until(lambda: said[-1] == "no other versions of clip.masks.json are kept", "a remark", 10)
+
+
+def test_nothing_is_put_back_over_work_that_is_not_saved(
+    bench: Workbench, keeper: SessionKeeper, masks_path: Path
+) -> None:
+    desk = open_masks(keeper, masks_path)
+    keep_copy(masks_path.read_bytes(), new_copy(masks_path), masks_path, "replaced")
+    update_masks(masks_path, lambda masks: masks.decide(ClipVerdict((1, 2), "accept")) if masks else desk.masks)
+    desk.act("reject", lambda masks, _: judge_clip(masks, (0, 1), "reject"))
+    wait_until(lambda: desk.save_state.kind == "conflict", "a conflict", 10)
+    before = masks_path.read_bytes()
+    said = heard(bench.remarked)
+    (item,) = [item for item in keeper.kept_versions(masks_path) if item.kind == "replaced"]
+    keeper.restore_kept(masks_path, item)
+    wait_until(lambda: said, "a remark", 10)
+    assert "not all that you did is saved" in said[0]
+    assert masks_path.read_bytes() == before and item in keeper.kept_versions(masks_path)
+
+
+@pytest.mark.parametrize("answer", ["Replace", "Cancel", None])
+def test_masks_are_saved_in_another_folder_under_their_name(
+    bench: Workbench,
+    keeper: SessionKeeper,
+    masks_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str | None,
+) -> None:
+    desk = open_masks(keeper, masks_path)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    target = folder / "clip.masks.json"
+    if answer:
+        target.write_text("there already")
+    before = masks_path.read_bytes()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+    answers = Answer(*filter(None, [answer]))
+    keeper.ask_save_elsewhere()
+    assert len(answers.asked) == bool(answer)
+    desk.act("reject", lambda masks, _: judge_clip(masks, (0, 1), "reject"))
+    assert desk.document.file.wait(10)
+    if answer == "Cancel":
+        assert desk.path == masks_path and target.read_text() == "there already"
+        return
+    assert desk.path == bench.results.saved_path == target
+    assert load_masks(target) == desk.masks and masks_path.read_bytes() == before
+    assert export_dataset([target], tmp_path / "dataset", ExportPlan()).failed == []
+    # Where it is already is no other place.
+    keeper.ask_save_elsewhere()
+    assert desk.path == target
+
+
+def test_the_end_of_a_window_is_that_of_its_dialogs(keeper: SessionKeeper, masks_path: Path) -> None:
+    open_masks(keeper, masks_path)
+    keep_copy(masks_path.read_bytes(), new_copy(masks_path), masks_path, "replaced")
+    kept_dialog(keeper)
+    bench_of(keeper).shutdown()
+    assert not any(isinstance(widget, KeptDialog) and widget.isVisible() for widget in QApplication.topLevelWidgets())

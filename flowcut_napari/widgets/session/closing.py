@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+from qtpy.QtWidgets import QMessageBox, QWidget
 
 from flowcut_napari.core.errors import printable
-from flowcut_napari.core.masks_file import MasksFile
+from flowcut_napari.core.masks_file import MasksFile, wait_for_all
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.widgets.curate.desk import CurationDesk
+from flowcut_napari.widgets.session.elsewhere import ask_place, save_elsewhere
 from flowcut_napari.widgets.workbench import Workbench
 
-# A disk takes milliseconds; longer than this is worth a question.
+# A disk takes milliseconds; longer than this for all files together is worth a question.
 _SECONDS = 3.0
 
 
@@ -54,7 +55,7 @@ class CloseGuard(QObject):
         for file in files:
             if file.state.kind == "failed":
                 file.retry()
-        return [file for file in files if not file.wait(_SECONDS)]
+        return wait_for_all(files, _SECONDS)
 
     def _may_let_go(self, file: MasksFile) -> bool:
         while file.state.kind != "saved":
@@ -86,9 +87,9 @@ class CloseGuard(QObject):
 
     def _save_elsewhere(self, file: MasksFile) -> None:
         """Ask for another place, and save there; if none is chosen, the question comes again."""
-        chosen, _ = QFileDialog.getSaveFileName(self.window, "Save elsewhere", file.path.name, f"Masks (*{SUFFIX})")
-        if chosen:
-            file.save_elsewhere(with_suffix(chosen, SUFFIX))
+        target = ask_place(self.window, file.path)
+        if target is not None:
+            save_elsewhere(self._bench, file, target)
             file.wait(_SECONDS)
 
 

@@ -74,7 +74,8 @@ class Collector:
             # A copy that the user made of a layer is no other video.
             if video is None or any((item.video.path, item.video.name) == (video.path, video.name) for item in found):
                 continue
-            masks = bench.desk.results(video, bench.parameters).saved_path
+            known = bench.desk.known(video)
+            masks = known.saved_path if known is not None else None
             found.append(_OpenVideo(video, self._address(layer, video), masks, self._frames.get(video, 0)))
         current = next((place for place, item in enumerate(found) if item.video is bench.video), None)
         curation = curation_of(bench).parameters

@@ -7,26 +7,35 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.masks_file import wait_for_all
+from flowcut_napari.core.recovery import RecoveryItem, kept_of, take_recovery
 from flowcut_napari.core.store import SUFFIX as MASKS_SUFFIX
 from flowcut_napari.viewer.openers import register_opener
 from flowcut_napari.viewer.session import SUFFIX, Session, read_session, write_session
 from flowcut_napari.viewer.window_session import WindowSession
 from flowcut_napari.widgets.curate.desk import curation_of
+from flowcut_napari.widgets.endings import quietly
 from flowcut_napari.widgets.session.background import Background
 from flowcut_napari.widgets.session.closing import CloseGuard, with_suffix
 from flowcut_napari.widgets.session.collect import Collector, Place
+from flowcut_napari.widgets.session.elsewhere import ask_place, save_elsewhere
+from flowcut_napari.widgets.session.kept import KeptDialog
 from flowcut_napari.widgets.session.left_behind import LeftBehind
 from flowcut_napari.widgets.session.offers import OfferList
 from flowcut_napari.widgets.session.opener import Opener
 from flowcut_napari.widgets.session.opening import wanted_by_masks, wanted_by_session
 from flowcut_napari.widgets.workbench import Workbench
+
+# For what is being written when a kept version is to take its place.
+_SAVE_SECONDS = 10.0
 
 
 def session_of(bench: Workbench) -> SessionKeeper:
@@ -67,6 +76,7 @@ class SessionKeeper(QObject):
         self._window = WindowSession()
         self._guard = CloseGuard(bench)
         self._is_writing = False
+        self._dialog: KeptDialog | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(1000 * bench.preferences.autosave_seconds)
@@ -149,6 +159,64 @@ class SessionKeeper(QObject):
             return False
         return True
 
+    # Masks files.
+
+    def kept_versions(self, path: str | os.PathLike[str]) -> list[RecoveryItem]:
+        """Return the versions of a masks file that were kept when another took their place, newest first."""
+        return kept_of(path)
+
+    def ask_kept(self) -> None:
+        """Show the kept versions of the masks file that is open, and put one back if the user wants that."""
+        path = curation_of(self._bench).path
+        if path is None:
+            self._bench.remarked.emit("kept versions belong to a masks file, and none is open")
+            return
+        self._background.run(lambda: self.kept_versions(path), partial(self._show_kept, path))
+
+    def restore_kept(self, path: Path, item: RecoveryItem) -> None:
+        """Put a kept version in the place of what is in a masks file, which is kept in turn, and open it."""
+        files = [document.file for document in curation_of(self._bench).documents() if document.file.path == path]
+
+        def put_back() -> Path:
+            if wait_for_all(files, _SAVE_SECONDS):
+                raise InputError(f"{path.name}: not all that you did is saved; see to that first")
+            return take_recovery(item)
+
+        def opened(_: Path) -> None:
+            self.open_masks(path)
+            when = f"{item.at.astimezone():%Y-%m-%d %H:%M}"
+            self._bench.remarked.emit(f"{path.name} is that of {when} again; what was in its place is kept, too")
+
+        self._background.run(put_back, opened)
+
+    def ask_save_elsewhere(self) -> None:
+        """Ask for another folder for the masks file that is open, and save there from now on."""
+        desk = curation_of(self._bench)
+        if desk.document is None:
+            self._bench.remarked.emit("no masks file is open that could be saved elsewhere")
+            return
+        file = desk.document.file
+        target = ask_place(self._guard.window, file.path)
+        if target is not None:
+            save_elsewhere(self._bench, file, target)
+            desk.changed.emit()
+
+    def _show_kept(self, path: Path, items: list[RecoveryItem]) -> None:
+        if not items:
+            self._bench.remarked.emit(f"no other versions of {path.name} are kept")
+            return
+        self._close_dialog()
+        dialog = self._dialog = KeptDialog(path, items, self._guard.window)
+        dialog.restore_wanted.connect(partial(self.restore_kept, path))
+        dialog.finished.connect(self._close_dialog)
+        dialog.open()
+
+    def _close_dialog(self, *_: object) -> None:
+        dialog, self._dialog = self._dialog, None
+        if dialog is not None:
+            dialog.close()
+            dialog.deleteLater()
+
     def ask_save(self) -> None:
         """Ask where to save the session, and save it."""
         chosen, _ = QFileDialog.getSaveFileName(
@@ -219,5 +287,7 @@ class SessionKeeper(QObject):
     def shutdown(self) -> None:
         """Forget what is kept of this window, which ends as it should. May be called again."""
         self._timer.stop()
+        # It may be gone with its window.
+        quietly(self._close_dialog)
         self._window.end()
-        self._left_behind.forget()
+        self._left_behind.release()

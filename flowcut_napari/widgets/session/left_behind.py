@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QWidget
 
 from flowcut_napari.core.recovery import RecoveryItem, drop_recovery, list_recovery, take_recovery
-from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.viewer.window_session import CrashedWindow, crashed_windows
 from flowcut_napari.widgets.session.background import Background
-from flowcut_napari.widgets.session.closing import with_suffix
+from flowcut_napari.widgets.session.elsewhere import ask_place
 from flowcut_napari.widgets.session.offers import Offer, OfferList
 
 
@@ -34,15 +35,22 @@ class LeftBehind(QObject):
         self._offers = offers
         self._background = background
         self._dialog_parent = dialog_parent
-        self._crashed: list[CrashedWindow] = []
+        # Those that nobody has answered for yet. They are found on a thread, maybe after the end of the window.
+        self._held: list[CrashedWindow] = []
+        self._turn = threading.Lock()
+        self._is_over = False
 
     def look(self) -> None:
         """Look on a thread."""
 
         def find() -> tuple[list[RecoveryItem], list[CrashedWindow]]:
             copies = [item for item in list_recovery() if item.kind == "unsaved" and not item.is_in_use]
-            self._crashed = crashed_windows()
-            return copies, self._crashed
+            crashed = crashed_windows()
+            with self._turn:
+                self._held += crashed
+            if self._is_over:
+                self.release()
+            return copies, crashed
 
         def offer(found: tuple[list[RecoveryItem], list[CrashedWindow]]) -> None:
             # Work first: what was open is opened with it then.
@@ -53,21 +61,31 @@ class LeftBehind(QObject):
 
         self._background.run(find, offer)
 
-    def forget(self) -> None:
-        """Forget the windows that were offered: nobody wanted them. Work that was kept stays."""
-        crashed, self._crashed = self._crashed, []
-        for window in crashed:
+    def release(self) -> None:
+        """Leave to the next window what nobody has answered."""
+        self._is_over = True
+        with self._turn:
+            held, self._held = self._held, []
+        for window in held:
+            window.release()
+
+    def _forget(self, window: CrashedWindow) -> None:
+        with self._turn:
+            is_ours = window in self._held
+            if is_ours:
+                self._held.remove(window)
+        if is_ours:
             window.forget()
 
     def _offer_window(self, window: CrashedWindow) -> None:
         def restore() -> None:
             self._offers.withdraw(offer)
             self.session_wanted.emit(window.session)
-            window.forget()
+            self._forget(window)
 
         def forget() -> None:
             self._offers.withdraw(offer)
-            window.forget()
+            self._forget(window)
 
         offer = Offer(
             f"FlowCut ended unexpectedly on {window.at:%Y-%m-%d %H:%M} with {window.session.names()} open.",
@@ -80,11 +98,9 @@ class LeftBehind(QObject):
             self._put_back(offer, item, None)
 
         def elsewhere() -> None:
-            chosen, _ = QFileDialog.getSaveFileName(
-                self._dialog_parent(), f"Save {item.name}", item.path.name, f"Masks (*{SUFFIX})"
-            )
-            if chosen:
-                self._put_back(offer, item, with_suffix(chosen, SUFFIX))
+            target = ask_place(self._dialog_parent(), item.path)
+            if target is not None:
+                self._put_back(offer, item, target)
 
         def forget() -> None:
             self._offers.withdraw(offer)
@@ -101,7 +117,7 @@ class LeftBehind(QObject):
         )
         self._offers.put(offer)
 
-    def _put_back(self, offer: Offer, item: RecoveryItem, path: str | None) -> None:
+    def _put_back(self, offer: Offer, item: RecoveryItem, path: Path | None) -> None:
         def opened(target: object) -> None:
             self._offers.withdraw(offer)
             self.masks_wanted.emit(target)

@@ -60,7 +60,9 @@ class Opener:
 
     def find(self, offer: Offer, address: str) -> None:
         """Look at another place for the video that an offer asks for, and beside it for those that lay beside it."""
-        one = self._waiting[offer]
+        one = self._waiting.get(offer)
+        if one is None:  # another answer has found it while this one was given
+            return
         moved = {**self._moved, **dict.fromkeys(_places(one), address)}
         notes: list[str] = []
         asked = dict(self._waiting)
@@ -82,6 +84,10 @@ class Opener:
         self._background.run(lambda: open_wanted(wanted, moved, notes), show)
 
     def _ask(self, one: Opened) -> None:
+        asked = next((offer for offer, other in self._waiting.items() if _key(other) == _key(one)), None)
+        if asked is not None:
+            self._waiting[asked] = one
+            return
         name = one.wanted.item.video.name
         is_gone = not any(Path(place.rpartition("::")[0] or place).exists() for place in _places(one))
         was = one.wanted.item.video.path
@@ -97,7 +103,9 @@ class Opener:
         self._offers.put(offer)
 
     def _ask_for_place(self, offer: Offer) -> None:
-        one = self._waiting[offer]
+        one = self._waiting.get(offer)
+        if one is None:
+            return
         title = f"Where is {one.wanted.item.video.name}?"
         was_file = any(Path(place).suffix.lower() in {*VIDEO_SUFFIXES, ".json"} for place in _places(one))
         if was_file:
@@ -116,6 +124,11 @@ class Opener:
     def _say(self, notes: Sequence[str]) -> None:
         if notes:
             self._bench.remarked.emit("; ".join(notes))
+
+
+def _key(one: Opened) -> tuple[str, str, str | None]:
+    item = one.wanted.item
+    return item.video.path, item.video.name, item.masks
 
 
 def _places(one: Opened) -> set[str]:
