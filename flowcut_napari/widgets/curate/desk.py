@@ -6,14 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from flowcut_napari.core import editing
 from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.decisions import Key
-from flowcut_napari.core.errors import FlowCutError, InputError
-from flowcut_napari.core.masks import Rle, decode_rle, mask_iou
+from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.masks_file import SaveState
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.review import Pair, Review
@@ -21,11 +19,13 @@ from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.tracklets import Tracklet
 from flowcut_napari.core.video import Video
 from flowcut_napari.live.messages import MaskRefined
-from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.match_layers import MatchLayers
-from flowcut_napari.viewer.pair_view import Arrangement, PairView, arrangement_for
+from flowcut_napari.viewer.pair_view import PairView
+from flowcut_napari.widgets.curate.brush import Brush
 from flowcut_napari.widgets.curate.document import Document
+from flowcut_napari.widgets.curate.refiner import Refiner
 from flowcut_napari.widgets.curate.shelf import DocumentShelf
+from flowcut_napari.widgets.curate.stage import Stage
 from flowcut_napari.widgets.workbench import Workbench
 
 NO_MASKS = "there are no masks to curate yet; run on all frames, or open a .masks.json"
@@ -68,7 +68,9 @@ class CurationDesk(QObject):
         self._bench = bench
         self.parameters = CurationParameters()
         self.view = PairView(gap=self.parameters.gaps[0])
-        self.layers: MatchLayers | None = None
+        self._stage = Stage(bench, self.view, self)
+        self._brush = Brush(self)
+        self._refiner = Refiner(self, bench.live)
         self.document: Document | None = None
         self.shelf = DocumentShelf(parent=self)
         self.shelf.opened.connect(self._on_opened)
@@ -76,24 +78,14 @@ class CurationDesk(QObject):
         self.shelf.rematched.connect(self._on_rematched)
         self.shelf.refused.connect(self._on_refused)
         self.shelf.state_changed.connect(self.saved_changed)
-        self._is_shown = False
-        self._hidden: list[Any] = []
         # Place and gap of the pair that "next uncertain" came to last.
         self.walked: tuple[int, int] | None = None
         # Whether a verdict on a clip leads to the next undecided one.
         self.goes_on = False
-        # That M announced, and that nothing was painted of yet.
-        self._new_identity: int | None = None
-        self._refining: tuple[int, Key | None, Rle | None] = 0, None, None
-        self._zoom_timer = QTimer(self)
-        self._zoom_timer.setSingleShot(True)
-        self._zoom_timer.setInterval(120)  # a wheel that turns zooms many times
-        self._zoom_timer.timeout.connect(self._draw_finely)
         bench.video_changed.connect(self._on_video)
         bench.saved_changed.connect(self._on_saved)
         bench.frame_changed.connect(self._on_frame)
         bench.live.mask_refined.connect(self._on_refined)
-        bench.layers_changed.connect(self._on_layers)
         bench.closing.connect(self.shutdown)
         self._on_video()
 
@@ -133,7 +125,7 @@ class CurationDesk(QObject):
             self.shelf.take_theirs(self._bench.video, self.parameters)
 
     def _on_video(self) -> None:
-        self._close_layers()
+        self._stage.close()
         self.shelf.stop()  # what is being read is of another video
         video = self._bench.video
         known = self.shelf.of(video) if video is not None else None
@@ -172,7 +164,7 @@ class CurationDesk(QObject):
             self._bench.results.put_saved(document.masks, document.file.path)
         self.view.review = self.review
         self.view.selection, self.view.frame, self.view.followed = (), self.frame, None
-        if self._is_shown:
+        if self._stage.is_wanted:
             self.show()
         self.saved_changed.emit()
         self.changed.emit()
@@ -181,80 +173,25 @@ class CurationDesk(QObject):
 
     # The match view.
 
+    @property
+    def layers(self) -> MatchLayers | None:
+        """The layers of the match view, while it is shown."""
+        return self._stage.layers
+
     def show(self) -> None:
         """Show frames side by side with what matches; again where layers were deleted."""
-        self._is_shown = True
-        bench = self._bench
-        frames = bench.layers["frames"] if bench.layers is not None else None
-        if self.document is None or bench.video is None or frames is None or not isinstance(frames.data, LazyFrames):
-            return
-        if self.layers is None:
-            arrangement = self._arrangement(bench.video)
-            self.layers = MatchLayers(bench.viewer, bench.video, frames.data, self.view, arrangement, self._on_paint)
-        was_shown = self.layers.is_shown
-        self.layers.show()
-        if not was_shown:
-            self._hide_others()
-            self.fit()
-            bench.viewer.camera.events.zoom.connect(self._zoom_timer_start)
+        self._stage.is_wanted = True
+        if self.document is not None:
+            self._stage.show(self._brush.take)
 
     def fit(self) -> None:
         """Bring both frames into sight, as large as the canvas allows."""
-        bench = self._bench
-        if self.layers is None or bench.is_shut or bench.video is None or not bench.desk.has_viewer:
-            return
-        self.layers.arrange(self._arrangement(bench.video).stacked)
-        bench.viewer.reset_view()
-        self._draw_finely()
-
-    def _arrangement(self, video: Video) -> Arrangement:
-        return arrangement_for((video.height, video.width), canvas_size(self._bench.viewer))
+        self._stage.fit()
 
     def hide(self) -> None:
         """Take the match view away, and show again what it hid."""
-        self._is_shown = False
-        self._close_layers()
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether the match view is in sight, or will be once there are masks."""
-        return self._is_shown
-
-    def _close_layers(self) -> None:
-        layers, self.layers = self.layers, None
-        if layers is None:
-            return
-        self._zoom_timer.stop()
-        if self._bench.desk.has_viewer:
-            self._bench.viewer.camera.events.zoom.disconnect(self._zoom_timer_start)
-        layers.hide()
-        for layer in self._hidden:
-            layer.visible = True
-        self._hidden.clear()
-        if not self._bench.is_shut and self._bench.desk.has_viewer:
-            self._bench.viewer.reset_view()
-
-    def _zoom_timer_start(self, event: Any = None) -> None:
-        self._zoom_timer.start()
-
-    def _draw_finely(self) -> None:
-        """Draw matches in the resolution of the canvas, so that letters are as large as any."""
-        if self.layers is not None and self._bench.desk.has_viewer:
-            self.layers.draw_for(float(self._bench.viewer.camera.zoom))
-
-    def _hide_others(self) -> None:
-        """Hide what would lie over the objects: masks, cuts and pictures of the tabs for making masks."""
-        found = self._bench.layers
-        for role in found.roles() if found is not None else []:
-            layer = found[role] if found is not None else None
-            if role != "frames" and layer is not None and layer.visible:
-                layer.visible = False
-                self._hidden.append(layer)
-
-    def _on_layers(self) -> None:
-        # Layers of a frame that was just described are made later than ours.
-        if self.layers is not None and self.layers.is_shown and not self._bench.is_shut:
-            self._hide_others()
+        self._stage.is_wanted = False
+        self._stage.close()
 
     # Where we are.
 
@@ -484,88 +421,26 @@ class CurationDesk(QObject):
         self.selection_changed.emit()
 
     def _refresh(self, *, painted: bool = False) -> None:
-        if self.layers is not None:
-            self.layers.refresh(self.frame, painted=painted)
+        self._stage.refresh(self.frame, painted=painted)
 
-    def _on_paint(self, frames: dict[int, np.ndarray]) -> None:
-        document = self.document
-        if document is None:
-            return
+    def draw_again(self) -> None:
+        """Draw everything of this frame anew, whatever was painted on it."""
+        self._refresh(painted=True)
 
-        wanted = {self.view.followed, self._new_identity}
-
-        def painted(masks: VideoMasks, curation: Curation) -> VideoMasks:
-            for frame, labels in frames.items():
-                objects = {int(number): labels == number for number in np.unique(labels) if number}
-                here = {identity for _, identity, _ in self.view.objects(frame)}
-                if unasked := objects.keys() - here - wanted:
-                    raise InputError(
-                        f"object {min(unasked)} is not in frame {frame}; choose an object to paint on, or press M for "
-                        "a new one"
-                    )
-                after = editing.repaint(masks, frame, objects, document.curate)
-                if after is not masks:
-                    # Labels are of the numbers that objects had when the stroke began.
-                    masks = editing.keep_numbers(curation, after, document.curate)
-                    curation = document.curate(masks)
-            return masks
-
-        before = {key for frame in frames for key in self.view.instances(frame)}
-        label = self.layers.objects.selected_label if self.layers is not None and self.layers.objects else 0
-        where = f"in frame {', '.join(map(str, frames))}"
-        if not self.act(f"paint on object {label} {where}" if label else f"erase {where}", painted):
-            return
-        self._new_identity = None
-        if made := [key for frame in frames for key in self.view.instances(frame) if key not in before]:
-            self.select(made[0])
-        self._refresh(painted=True)  # a stroke may be of another number than what it became
+    def hold(self, layer: Any) -> None:
+        """Make a layer the one that the mouse works on."""
+        self._bench.viewer.layers.selection = {layer}
 
     def draw_new(self) -> None:
         """Let the brush paint an object that is nowhere yet."""
-        objects = self.layers.objects if self.layers is not None else None
-        if self.review is None or objects is None:
-            return
-        self.select(None)
-        self._new_identity = max((chain.identity for chain in self.review.curation.chains), default=0) + 1
-        objects.selected_label = self._new_identity
-        objects.mode = "paint"
-        self._bench.viewer.layers.selection = {objects}
-        self.say(f"paint object {objects.selected_label} on frame {self.frame}; brush size by [ and ]")
-
-    def refine(self) -> None:
-        """Refine the chosen mask by the CRF, in the computing process; it is taken up if it is still the same then."""
-        key, masks = self.chosen, self.masks
-        if key is None or masks is None:
-            return
-        segmentation = editing.instance_of(masks, key).segmentation
-        number = self._bench.live.refine(key[0], segmentation, masks.parameters)
-        self._refining = number, key, segmentation
-        self.say("refining …" if number else "there is no computing process; press Try again")
+        self._brush.begin_new()
 
     def _on_refined(self, answer: MaskRefined) -> None:
-        number, key, before = self._refining
-        masks = self.masks
-        if answer.number != number or masks is None or key is None:
-            return
-        self._refining = 0, None, None
-        known = next((item for item in editing.frame_of(masks, key[0]) if item.id == key[1]), None)
-        if known is None or known.segmentation is not before:
-            self.say("the mask was changed meanwhile; it stays as it is")
-            return
-        if answer.segmentation is None:
-            self.say(answer.reason)
-            return
-        mask = decode_rle(answer.segmentation)
-        for other in editing.seen_in(masks, key[0]):
-            if other.id != key[1]:
-                mask &= ~other.mask
-        if not mask.any():
-            self.say("the CRF moved this mask onto others; it stays as it is")
-        elif self.act(
-            f"refine mask {self.identity(key)} of frame {key[0]}",
-            lambda masks, _: masks.with_mask(key[0], mask, key[1]),
-        ):
-            self.say(f"refined: IoU {mask_iou(known.mask, mask):.2f} with the mask before")
+        self._refiner.take(answer)
+
+    def refine(self) -> None:
+        """Refine the chosen mask by the CRF, in the computing process."""
+        self._refiner.refine()
 
     def say(self, text: str) -> None:
         """Say something once."""
@@ -578,12 +453,5 @@ class CurationDesk(QObject):
 
     def shutdown(self) -> None:
         """Wait until all is on disk, and let go of the files. May be called again."""
-        self.layers = None
+        self._stage.let_go()
         self.shelf.shutdown()
-
-
-def canvas_size(viewer: Any) -> tuple[int, int]:
-    """Return the rows and columns of a viewer's canvas on the screen; as wide as high where there is none."""
-    canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
-    size = getattr(canvas, "size", None)
-    return (int(size[0]), int(size[1])) if size is not None else (600, 600)

@@ -68,7 +68,11 @@ class Timeline(QWidget):
         row = int((y - _TOP) // _ROW)
         if review is None or not 0 <= row < len(gaps) or x < _LEFT or not review.frames:
             return None
-        return review.pairs.get((gaps[row], int((x - _LEFT) / self._cell_width())))
+        place, width = int((x - _LEFT) / self._cell_width()), self._cell_width()
+        last = len(review.frames) - 1 - gaps[row]
+        if place > last and (place - last) * width <= 1:  # many share a pixel, which may lie beyond the last of them
+            place = last
+        return review.pairs.get((gaps[row], place))
 
     def cell(self, pair: Pair) -> QRect:
         """Return where a pair lies."""
