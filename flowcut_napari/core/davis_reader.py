@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flowcut_napari.core.about import About
-from flowcut_napari.core.clip_view import LARGEST_FRAME, ClipInstance, ClipView, Lines
+from flowcut_napari.core.clip_view import LARGEST_FRAME, ClipInstance, ClipView, Lines, that_fit
 from flowcut_napari.core.dataset_scan import Progress
 from flowcut_napari.core.dataset_view import Dataset, choose_root, frame_of
 from flowcut_napari.core.errors import InputError, printable
@@ -112,6 +112,10 @@ class DavisDataset(Dataset):
         pictures = _by_stem(self.root / name, lines) if self.root is not None else {}
         stems = sorted({*masks, *pictures}, key=natural_key)
         chosen = tuple(place for place in places if 0 <= place < len(stems))
+        some = next(
+            (files[stems[place]] for files in (masks, pictures) for place in chosen if stems[place] in files), None
+        )
+        chosen = that_fit(chosen, _size_of(some), lines)
         labels = [self._labels(name, masks.get(stems[place]), lines) for place in chosen]
         size = next((picture.shape for picture in labels if picture is not None), None)
         frames = []
@@ -157,6 +161,14 @@ class DavisDataset(Dataset):
             return None
         picture[picture == VOID] = 0
         return picture
+
+
+def _size_of(path: Path | None) -> tuple[int, int]:
+    try:
+        height, width = image_size(path) if path is not None else (1, 1)
+    except _DAMAGE:  # it is said where it is read
+        return 1, 1
+    return height, width
 
 
 def _by_stem(folder: Path, lines: Lines) -> dict[str, Path]:

@@ -594,6 +594,18 @@ def test_frames_that_are_too_large_together_are_fewer_and_that_is_said(tmp_path:
     assert view.problems == ("its frames are 8000x8000: only 2 of 6 are shown at a time",)
 
 
+def test_annotations_that_are_too_large_together_are_fewer_and_that_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "Annotations" / "480p" / "large"
+    folder.mkdir(parents=True)
+    picture = Image.new("P", (8000, 8000))
+    picture.putpalette([0, 0, 0, 128, 0, 0])
+    for place in range(3):
+        picture.save(folder / f"{place:05d}.png")
+    view = whole(open_dataset(tmp_path))
+    assert (view.places, len(view.labels)) == ((0, 1), 2)
+    assert "its frames are 8000x8000: only 2 of 3 are shown at a time" in view.problems
+
+
 def test_a_dataset_that_was_moved_finds_its_frames(export: Callable[..., Path], tmp_path: Path) -> None:
     moved = shutil.move(export("ytvis"), tmp_path / "elsewhere")
     assert whole(open_dataset(Path(moved))).problems == ()

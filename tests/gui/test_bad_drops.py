@@ -229,12 +229,12 @@ def test_what_is_no_video_is_said_once_and_work_goes_on(
 ) -> None:
     bad = make(tmp_path)
     name = bad.name.partition("\n")[0]
+    check = check_said_in_panel if make in MASKS else check_said_once
     window.panel.open(str(bad))
-    opened = (check_said_in_panel if make in MASKS else check_said_once)(window, name)
+    opened = check(window, name)
     if make in BAD:  # the others cannot be dropped
         drop(window, bad)
-        # Where a video is that has moved only the panel can ask.
-        assert (check_said_in_panel if make is masks_of_a_lost_video else check_said_once)(window, name) == opened
+        assert check(window, name) == opened
         # napari reads folders and most videos itself, and asks; ours stands first.
         assert set(dialogs.readers) <= {"FlowCut"}
     assert dialogs.others == []
@@ -274,6 +274,24 @@ def test_a_dropped_masks_file_brings_its_video_and_parameters(window: Window, tm
     settle(window.bench)
     assert layer_names(window.viewer).count("masks") == 1
     assert "clip masks" not in layer_names(window.viewer)
+
+
+def test_a_dropped_masks_file_of_the_video_that_is_open_is_taken_up(
+    window: Window, tmp_path: Path, dialogs: Dialogs
+) -> None:
+    from flowcut_napari.widgets.curate.desk import curation_of
+
+    path = saved_masks(tmp_path / "clip")
+    window.panel.open(str(tmp_path / "clip"))
+    wait_until(lambda: window.bench.video is not None, "the video")
+    settle(window.bench)
+    names = set(layer_names(window.viewer))
+    drop(window, path)
+    wait_until(lambda: curation_of(window.bench).path == path, "the masks are taken up")
+    settle(window.bench)
+    assert set(layer_names(window.viewer)) == names and "clip" in names
+    assert dialogs == Dialogs()
+    assert window.said == []
 
 
 def test_a_name_that_looks_like_html_is_shown_as_it_is(window: Window, tmp_path: Path) -> None:

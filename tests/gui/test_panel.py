@@ -454,8 +454,12 @@ def test_every_command_of_the_menu_runs(
     viewer.layers.remove("masks")
     execute("restore_layers")
     wait_until(lambda: "masks" in layer_names(viewer), "the layer comes back")
+    window.panel.pages.show_page(window.panel.dataset_tabs)
     execute("run_all_frames")
+    assert window.panel.run.isVisible()
     assert window.panel.tabs.tabText(window.panel.tabs.currentIndex()) == "Run"
+    execute("kept_versions")
+    assert "none is open" in window.find("remark").text()
     docks = list(viewer.window.dock_widgets)
     execute("show_panel")
     assert list(viewer.window.dock_widgets) == docks

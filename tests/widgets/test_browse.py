@@ -317,7 +317,7 @@ def test_a_long_clip_is_seen_all_over_and_then_frame_by_frame(tab: BrowseTab, da
 
     assert controls.isVisible()
     assert not controls.slider.isEnabled()
-    assert places() == (0, 4, 8, 12, 16, 20)
+    assert places() == (0, 5, 9, 14, 18, 23)
     controls.count.setValue(3)
     controls.step.setValue(2)
     wait_until(lambda: places() == (0, 2, 4), "every second frame")

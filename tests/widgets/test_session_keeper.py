@@ -551,11 +551,11 @@ def test_a_version_that_was_put_aside_is_found_and_put_back(
     wait_until(lambda: desk.save_state.kind == "conflict", "a conflict", 10)
     assert keeper.kept_versions(masks_path) == []  # this window is at work on it
     desk.take_theirs()
-    assert desk.masks == theirs
+    wait_until(lambda: desk.masks == theirs, "theirs", 10)
     dialog = kept_dialog(keeper)
     assert [dialog.table.item(0, 1).text()] == [REASONS["put aside"]]
     assert str(masks_path) in dialog.findChild(QLabel, "kept_where").text()
-    assert str(recovery_folder()) in dialog.folder.toolTip()
+    assert str(recovery_folder()) in dialog.findChild(QLabel, "kept_where").text()
     said = heard(bench.remarked)
     dialog.restore.click()
     wait_until(lambda: desk.masks == ours, "ours again", 10)

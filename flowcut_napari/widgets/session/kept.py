@@ -55,7 +55,12 @@ class KeptDialog(QDialog):
         self.setWindowTitle("Kept versions of the masks")
         self._items = list(items)
         where = text_label("kept_where")
-        where.setText(printable(f"Versions of {path}. What is in the file now is kept in turn."))
+        where.setText(
+            printable(
+                f"Versions of {path}, kept in {recovery_folder()}. What is restored takes the place of the file as "
+                "it is now, which is kept there in turn."
+            )
+        )
         self.table = self._make_table()
         self.restore = _button("restore_kept", "Restore", "Put this version into the masks file, and open it")
         self.folder = _button("open_kept_folder", "Open folder", f"Show the files of all of them: {recovery_folder()}")
@@ -68,6 +73,8 @@ class KeptDialog(QDialog):
         row = QHBoxLayout()
         row.addWidget(self.folder)
         row.addStretch(1)
+        for button in (close, self.restore):
+            button.setMinimumWidth(80)
         row.addWidget(close)
         row.addWidget(self.restore)
         layout = QVBoxLayout(self)

@@ -84,10 +84,10 @@ class Opener:
         self._background.run(lambda: open_wanted(wanted, moved, notes), show)
 
     def _ask(self, one: Opened) -> None:
-        asked = next((offer for offer, other in self._waiting.items() if _key(other) == _key(one)), None)
-        if asked is not None:
-            self._waiting[asked] = one
-            return
+        for asked, other in self._waiting.items():
+            if _key(other) == _key(one) and asked in self._offers.items:
+                self._waiting[asked] = one
+                return
         name = one.wanted.item.video.name
         is_gone = not any(Path(place.rpartition("::")[0] or place).exists() for place in _places(one))
         was = one.wanted.item.video.path
