@@ -23,7 +23,7 @@ from flowcut_napari.core.masks_file import MasksFile
 from flowcut_napari.core.recovery import list_recovery
 from flowcut_napari.core.store import update_masks
 from flowcut_napari.live.messages import MaskRefined
-from flowcut_napari.widgets.curate import actions
+from flowcut_napari.widgets.curate import on_objects
 from flowcut_napari.widgets.curate.actions import ACTIONS, BY_NAME
 from flowcut_napari.widgets.curate.desk import CurationDesk, curation_of
 from flowcut_napari.widgets.run.controller import run_of
@@ -224,7 +224,7 @@ def test_a_deleted_mask_can_be_copied_from_the_frame_before(desk: CurationDesk) 
 def test_a_number_of_any_height_is_seen_painted_and_saved(desk: CurationDesk, path: Path, number: int) -> None:
     layer = layer_of(desk)
     desk.select((0, 1))
-    actions.name_object(desk, number)
+    on_objects.name_object(desk, number)
     assert layer.selected_label == number and number in seen(desk) and layer.get_color(number)[3] == 1
     before = area(desk, 0, number)
     layer.paint((0, 24, 50), number)
@@ -438,7 +438,7 @@ def test_what_contradicts_itself_with_other_parameters_is_neither_done_again_nor
         step(desk, 2)
         assert desk.identity((2, 2)) not in (1, desk.identity((2, 1)))
         desk.select((2, 2))
-        actions.name_object(desk, 1)
+        on_objects.name_object(desk, 1)
         named = masks_of(desk)
         assert desk.identity((2, 2)) == 1
         words = said(desk)
@@ -762,5 +762,5 @@ def test_an_identity_that_no_label_can_have_is_refused_in_words(desk: CurationDe
     desk.select((0, 1))
     with pytest.raises(InputError, match="identities"):
         Relabel((0, 1), 2**31)
-    actions.name_object(desk, 2**31)
+    on_objects.name_object(desk, 2**31)
     assert "identities" in words[-1] and desk.document.history.count == 0

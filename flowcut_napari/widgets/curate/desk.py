@@ -333,6 +333,10 @@ class CurationDesk(QObject):
         """Return the identity of a mask."""
         return self.review.curation.identity.get(key) if self.review is not None and key is not None else None
 
+    def is_rejected(self, key: Key) -> bool:
+        """Whether a mask was rejected by itself."""
+        return self.masks is not None and self.masks.decisions.instances().get(key) == "reject"
+
     def tracklet(self, key: Key | None) -> Tracklet | None:
         """Return the tracklet that a mask is part of, rejected members included."""
         if self.review is None or key is None or key not in self.review.curation.identity:

@@ -18,10 +18,11 @@ from superqt import QLabeledDoubleSlider
 
 from flowcut_napari.core.editing import clips_above
 from flowcut_napari.core.parameters import CurationParameters
-from flowcut_napari.widgets.curate.actions import accept_above, name_object
 from flowcut_napari.widgets.curate.buttons import ActionButton, Refresher, label
 from flowcut_napari.widgets.curate.desk import curation_of
 from flowcut_napari.widgets.curate.matrix import IouMatrix
+from flowcut_napari.widgets.curate.on_objects import name_object
+from flowcut_napari.widgets.curate.on_pairs import accept_above
 from flowcut_napari.widgets.curate.shortcuts import ArrowSpinBox
 from flowcut_napari.widgets.curate.words import chosen_text, clip_text
 from flowcut_napari.widgets.workbench import Workbench
