@@ -9,7 +9,6 @@ from flowcut_napari.core.decisions import Decision
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.store import VideoMasks
 
-
 # A decision and its place in the list of all.
 _Placed = tuple[int, Decision]
 

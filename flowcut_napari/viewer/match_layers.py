@@ -49,6 +49,12 @@ class ObjectLabels(TimeSeries):
             self._known = about, labels
         return self._known[1]
 
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Return what numpy would; of a single frame a copy: napari writes into what it is given, to show it."""
+        found = super().__getitem__(key)
+        first = key[0] if isinstance(key, tuple) and key else key
+        return found.copy() if isinstance(first, int | np.integer) else found
+
     def __setitem__(self, key: Any, value: Any) -> None:
         """Paint, as napari's brush does: at slices or arrays of indices (frames, rows, columns)."""
         first, rest = key[0], key[1:]
@@ -71,15 +77,13 @@ class ObjectLabels(TimeSeries):
         """Return the labels of a frame to be painted on."""
         if index not in self._painted:
             before = self._made(index)
-            self._painted[index] = before.copy(), before.copy()
-            # napari writes into what it was given to show, too.
-            self._known = None
+            self._painted[index] = before, before.copy()
         return self._painted[index][1]
 
     def take_painted(self) -> dict[int, np.ndarray]:
         """Return the labels of the frames that were painted on, and forget them."""
         self.take_changes()
-        painted, self._painted, self._known = self._painted, {}, None
+        painted, self._painted = self._painted, {}
         return {index: after for index, (_, after) in painted.items()}
 
     def take_changes(self) -> None:
@@ -88,7 +92,7 @@ class ObjectLabels(TimeSeries):
             is_painted = before != after
             if is_painted.any():
                 now = self._made(index)
-                self._painted[index] = now.copy(), np.where(is_painted, after, now)
+                self._painted[index] = now, np.where(is_painted, after, now)
             else:  # a stroke that was given up
                 del self._painted[index]
 

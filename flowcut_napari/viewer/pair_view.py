@@ -260,7 +260,7 @@ def verdict_word(pair: Pair) -> str:
     decided = {"accept": "accepted", "reject": "rejected"}.get(pair.verdict or "")
     if decided is not None:
         return decided
-    return CLIP_WORDS[pair.outcome.reason] if pair.outcome.reason in CLIP_WORDS else "undecided"
+    return CLIP_WORDS.get(pair.outcome.reason or "", "undecided")
 
 
 def _headline(view: PairView, frame: int, pair: Pair | None) -> str:

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from flowcut_napari.core.errors import printable
 from flowcut_napari.widgets.browse.widget import BrowseTab
 from flowcut_napari.widgets.curate.page import CuratePage
+from flowcut_napari.widgets.curate.save_bar import SaveBar
 from flowcut_napari.widgets.curate.shortcuts import Keys
 from flowcut_napari.widgets.endings import quietly
 from flowcut_napari.widgets.export.widget import ExportTab
@@ -95,6 +96,11 @@ class FlowCutPanel(QWidget):
         self._dataset_keys.cover(self)
         self.session = session_of(bench)
         tabs = {"Masks": self.tabs, "Curate": self.curate.tabs, "Dataset": self.dataset_tabs}
+        # What is wrong with saving is seen on the other pages, too.
+        self.saving = SaveBar(self.curate.desk, only_trouble=True)
+        for bar in (self.saving, self.curate.history.saving):
+            bar.elsewhere_wanted.connect(self.session.ask_save_elsewhere)
+            bar.kept_wanted.connect(self.session.ask_kept)
         self._link = PanelLink(bench, self.session, self.pages, tabs, self)
         self.notice = Notice()
         self.remark = QLabel()
@@ -113,6 +119,7 @@ class FlowCutPanel(QWidget):
         layout.addWidget(self.view_bar)
         layout.addWidget(self.notice)
         layout.addWidget(self.pages, 1)
+        layout.addWidget(self._place_for(self.saving))
         layout.addWidget(self.remark)
         layout.addLayout(self._footer())
         self._probe_mouse = ProbeMouse(bench, self.probe.controller)
@@ -159,6 +166,14 @@ class FlowCutPanel(QWidget):
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.deleteLater()
 
+    def _place_for(self, bar: QWidget) -> QWidget:
+        # Hidden as a whole on the page that has its own, whatever the bar itself shows or hides.
+        self._saving_place = QWidget()
+        inner = QVBoxLayout(self._saving_place)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.addWidget(bar)
+        return self._saving_place
+
     def _page_acts(self) -> dict[str, Any]:
         return {
             "F1": self.show_keys,
@@ -199,6 +214,7 @@ class FlowCutPanel(QWidget):
     def _show_page(self) -> None:
         self.view_bar.setVisible(self._is_making)
         self.live.setVisible(self._is_making)
+        self._saving_place.setVisible(self.pages.current is not self.curate)
         self._show_trouble()
         self._show_status()
 

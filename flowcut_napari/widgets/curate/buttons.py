@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QPushButton, QSizePolicy, QWidget
 
 from flowcut_napari.widgets.curate.actions import BY_NAME
 from flowcut_napari.widgets.curate.desk import CurationDesk
@@ -74,12 +74,3 @@ class Refresher(QTimer):
     def soon(self, *_: object) -> None:
         """Refresh when the event loop comes round."""
         self.start()
-
-
-def label(name: str) -> QLabel:
-    """Return an empty text of several lines; names of files in it may look like HTML."""
-    found = QLabel()
-    found.setObjectName(name)
-    found.setWordWrap(True)
-    found.setTextFormat(Qt.TextFormat.PlainText)
-    return found

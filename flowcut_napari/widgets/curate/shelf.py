@@ -11,7 +11,7 @@ from pathlib import Path
 from qtpy.QtCore import QObject, Signal
 
 from flowcut_napari.core.errors import FlowCutError, InputError
-from flowcut_napari.core.masks_file import MasksFile
+from flowcut_napari.core.masks_file import MasksFile, close_all
 from flowcut_napari.core.parameters import CurationParameters
 from flowcut_napari.core.store import VideoMasks
 from flowcut_napari.core.video import Video
@@ -191,8 +191,7 @@ class DocumentShelf(QObject):
     def shutdown(self) -> None:
         """Wait until all is on disk, and let go of the files. May be called again."""
         self._is_shut = True
-        for document in self._documents.values():
-            document.file.close()
+        close_all(document.file for document in self._documents.values())
 
 
 class _Told:

@@ -18,13 +18,14 @@ from superqt import QLabeledDoubleSlider
 
 from flowcut_napari.core.editing import clips_above
 from flowcut_napari.core.parameters import CurationParameters
-from flowcut_napari.widgets.curate.buttons import ActionButton, Refresher, label
+from flowcut_napari.widgets.curate.buttons import ActionButton, Refresher
 from flowcut_napari.widgets.curate.desk import curation_of
 from flowcut_napari.widgets.curate.matrix import IouMatrix
 from flowcut_napari.widgets.curate.on_objects import name_object
 from flowcut_napari.widgets.curate.on_pairs import accept_above
 from flowcut_napari.widgets.curate.shortcuts import ArrowSpinBox
 from flowcut_napari.widgets.curate.words import chosen_text, clip_text
+from flowcut_napari.widgets.notices import text_label
 from flowcut_napari.widgets.workbench import Workbench
 
 # Above it objects would have no colour.
@@ -54,12 +55,12 @@ class DecideTab(QWidget):
             ("next_broken", "", "None lost"),
         )
         layout.addWidget(_line())
-        self.clip = label("clip")
+        self.clip = text_label("clip")
         layout.addWidget(self.clip)
         verdicts = ("accept_clip", "Accept clip"), ("reject_clip", "Reject clip"), ("clear_clip", "Clear verdict")
         self._add_row(layout, *verdicts)
         layout.addWidget(_line())
-        self.chosen = label("chosen")
+        self.chosen = text_label("chosen")
         self.chosen.setAlignment(Qt.AlignmentFlag.AlignTop)
         # What is chosen takes two lines or three: the buttons below stay where they are.
         self.chosen.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 2)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtCore import Qt, QTimer, QUrl, Signal
 from qtpy.QtGui import QDesktopServices, QGuiApplication
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -57,6 +58,7 @@ class ExportTab(QWidget):
         super().__init__(parent)
         self._bench = bench
         self.controller = export_of(bench)
+        self._seen_state = "idle"
         self._make_choices()
         self._make_places()
         self._make_ends()
@@ -255,6 +257,15 @@ class ExportTab(QWidget):
         self.text.setVisible(bool(self.text.text()))
         for button in (self.open_folder, self.browse):
             button.setVisible(progress.state == "done")
+        if progress.state != self._seen_state:
+            self._seen_state = progress.state
+            QTimer.singleShot(0, self._show_result)
+
+    def _show_result(self) -> None:
+        """Bring what became of an export into sight, where the tab has to be scrolled for it."""
+        area = self.parentWidget().parentWidget() if self.parentWidget() else None
+        if isinstance(area, QScrollArea) and self._seen_state != "idle":
+            area.ensureWidgetVisible(self.browse if self._seen_state == "done" else self.text)
 
     def _show_videos_row(self) -> None:
         settings, counts = self.controller.settings, self.controller.counting.counts
