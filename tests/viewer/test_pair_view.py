@@ -167,9 +167,9 @@ def test_what_is_painted_is_there_until_it_is_taken() -> None:
 
 def test_a_stroke_lies_on_the_masks_as_they_are_when_it_ends() -> None:
     view, data = labels(of_letters("AAA.BB", "AAA.BB"))
-    shown = data.frame(0)
+    shown = data[0]
+    shown[0, 3] = 2  # napari writes into what it shows, a bucket before it says so
     data[0, 0, 3] = 2
-    shown[0, 3] = 2  # napari writes into what it shows
     masks = edit.judge_instance(view.masks, (0, 1), "reject")
     view.review = Review(Curation(masks, view.review.curation.parameters))
     data.take_changes()
