@@ -18,6 +18,8 @@ from flowcut_napari.core.store import VideoMasks
 # On the screen, pixels.
 _TEXT = 13
 _LINE = 5
+# Matches with words; more would cover one another, and the objects. The matrix has all.
+_MOST_WORDS = 30
 # Of the drawing of one frame, pixels.
 _LEAST_HEIGHT, _MOST_HEIGHT = 120, 1200
 # Of the whole drawing; some graphics cards take no more.
@@ -234,6 +236,8 @@ def draw_pair(view: PairView, frame: int, arrangement: Arrangement) -> np.ndarra
         keys = [(index, number) for index, number in zip(frames, track.instances, strict=True) if number is not None]
         first, second = (centres[key] for key in keys)
         _line(picture, first, second, _colour(track.identity))
+        if len(pair.outcome.tracks) > _MOST_WORDS:
+            continue
         iou = view.review.iou(pair, track)
         word = f"by hand, IoU {iou:.2f}" if track.iou is None else f"IoU {iou_text(iou, threshold)}"
         texts.append(_Text(word, ((first[0] + second[0]) / 2, (first[1] + second[1]) / 2), (255, 255, 255)))

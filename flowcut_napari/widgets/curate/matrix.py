@@ -197,6 +197,8 @@ class IouMatrix(QWidget):
     def _nothing(self) -> str:
         if self._desk.document is None:
             return "no masks yet"
+        if self._desk.document.review.place_of(self._desk.frame) is None:
+            return "this frame has no masks"
         if self._desk.pair is None:
             return "this frame has no partner at this gap"
         return "one of both frames has no mask"
