@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ _WAIT_SECONDS = 0.015
 
 # 750 frames at four gaps: some 200 ms.
 _MANY_PAIRS = 3000
+_KEPT_REVIEWS = 6
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Document:
         self._matcher = Matcher()
         # One action asks more than once about the same masks.
         self._last: Curation | None = None
+        # Who undoes something comes back to what was there a moment ago.
+        self._recent: deque[Review] = deque(maxlen=_KEPT_REVIEWS)
         self.parameters = parameters
         self._parameters = _of_pairs(parameters)
         self.review = Review(self.curate(masks))
@@ -138,12 +142,7 @@ class Document:
         """
         label = self.history.undo()
         if label is not None:
-            try:
-                curation = self.curate(self.masks)
-            except Exception:
-                self.history.redo()
-                raise
-            self._take(curation)
+            self._take_step(self.history.redo)
         return label
 
     def redo(self) -> str | None:
@@ -156,13 +155,31 @@ class Document:
         """
         label = self.history.redo()
         if label is not None:
-            try:
-                curation = self.curate(self.masks)
-            except Exception:
-                self.history.undo()
-                raise
-            self._take(curation)
+            self._take_step(self.history.undo)
         return label
+
+    def _take_step(self, back: Callable[[], object]) -> None:
+        """Take up the masks that a step through the history led to; if they cannot be, go `back`."""
+        known = next((review for review in self._recent if self._is_of_now(review)), None)
+        if known is not None:
+            self.history.masks = known.curation.masks  # the same, as the very object that was reviewed
+            self._last = known.curation
+            self._show(known)
+            return
+        try:
+            curation = self.curate(self.masks)
+        except Exception:
+            back()
+            raise
+        self._take(curation)
+
+    def _is_of_now(self, review: Review) -> bool:
+        then, now = review.curation.masks, self.masks
+        return (
+            review.curation.parameters == self._parameters
+            and _are_same(then.frames, now.frames)
+            and _are_same(then.decisions.made, now.decisions.made)
+        )
 
     def _signed(self, masks: VideoMasks) -> VideoMasks:
         """Say in what was just decided when that was, and who did it where that is known."""
@@ -174,9 +191,18 @@ class Document:
         return replace(masks, decisions=replace(masks.decisions, made=made))
 
     def _take(self, curation: Curation) -> None:
-        self.review = Review(curation, self.review)
+        self._show(Review(curation, self.review))
+
+    def _show(self, review: Review) -> None:
+        if self.review not in self._recent:
+            self._recent.append(self.review)
+        self.review = review
         self.file.wait(_WAIT_SECONDS)
         self.file.save(self.masks)
+
+
+def _are_same(first: Sequence[object], second: Sequence[object]) -> bool:
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
 
 
 def _of_pairs(parameters: CurationParameters) -> CurationParameters:
