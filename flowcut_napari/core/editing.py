@@ -168,16 +168,27 @@ def remove(masks: VideoMasks, key: Key) -> VideoMasks:
     return _with_instances(masks, key[0], lambda kept: tuple(item for item in kept if item.id != key[1]))
 
 
-def draw(masks: VideoMasks, frame: int, mask: np.ndarray) -> tuple[VideoMasks, Key]:
-    """Add a mask (height, width) bool; return also which it is."""
+def draw(masks: VideoMasks, frame: int, mask: np.ndarray, above: int = 0) -> tuple[VideoMasks, Key]:
+    """Add a mask (height, width) bool with an id above a number; return also which it is."""
     masks = masks.with_mask(frame, mask)
-    return masks, (frame, frame_of(masks, frame)[-1].id)
+    made = frame_of(masks, frame)[-1]
+    number = max(made.id, above + 1)
+    if number != made.id:
+        masks = _with_instances(masks, frame, lambda kept: (*kept[:-1], replace(made, id=number)))
+    return masks, (frame, number)
 
 
 def draw_as(
-    masks: VideoMasks, frame: int, mask: np.ndarray, identity: int, curate: Callable[[VideoMasks], Curation]
+    masks: VideoMasks,
+    frame: int,
+    mask: np.ndarray,
+    identity: int,
+    curate: Callable[[VideoMasks], Curation],
+    above: int = 0,
 ) -> VideoMasks:
-    """Add a mask of an object: it is linked to the object's masks before and after, if IoU alone does not do that.
+    """Add a mask of an object, with an id above a number.
+
+    It is linked to the object's masks before and after, if IoU alone does not do that.
 
     With a number that no object has, it becomes part of what it overlaps enough in other frames, else a new object.
     Where a mask of the object was rejected in this frame, this one takes its place.
@@ -194,7 +205,7 @@ def draw_as(
             raise InputError(f"object {identity} has a mask in frame {frame} already")
         masks = judge_instance(masks.with_mask(frame, mask, gone[1]), gone, None)
         return _held(masks, gone, chain, curate)
-    masks, key = draw(masks, frame, mask)
+    masks, key = draw(masks, frame, mask, above)
     if chain is not None:
         return _held(masks, key, chain, curate)
     is_alone = chain_of(curate(masks), key).members == (key,)
@@ -251,6 +262,7 @@ def repaint(
     if not touched.any():
         return masks
     gained = set(np.unique(after[touched]).tolist()) - {0}
+    highest = max((item.id for item in frame_of(masks, frame)), default=0)
     edited: list[Key] = []
     for identity, number in here.items():
         item = instance_of(masks, (frame, number))
@@ -271,7 +283,8 @@ def repaint(
         # What was edited so far may have changed numbers that nobody gave.
         masks = keep_numbers(curation, masks, curate)
         curation = curate(masks)
-        masks = draw_as(masks, frame, touched & (after == identity), identity, curate)
+        # An id that was erased by this stroke is not given to what it drew: that is another object.
+        masks = draw_as(masks, frame, touched & (after == identity), identity, curate, highest)
     return masks
 
 
@@ -311,7 +324,19 @@ def keep_numbers(before: Curation, masks: VideoMasks, curate: Callable[[VideoMas
             number = max(*taken, *before.identity.values()) + 1
         taken.add(number)
         kept.append((chain, number))
-    return masks.decide(*(Relabel(chain.members[0], number) for chain, number in kept if number != chain.identity))
+    wanted = {chain.members[0]: number for chain, number in kept}
+    # A name that is given makes another number free, which somebody may take: until all have theirs.
+    for _ in kept:
+        chains = curate(masks).chains
+        names = [
+            Relabel(chain.members[0], wanted[chain.members[0]])
+            for chain in chains
+            if wanted.get(chain.members[0], chain.identity) != chain.identity
+        ]
+        if not names:
+            break
+        masks = masks.decide(*names)
+    return masks
 
 
 def seen_in(masks: VideoMasks, frame: int) -> list[Instance]:
