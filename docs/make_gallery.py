@@ -112,12 +112,15 @@ def take_dataset(
     panel: Any, folder: Path, take: Callable[[str], None], until: Callable[[Callable[[], object]], None]
 ) -> None:
     """Take the Export tab with its counts and a dataset that was made, and a clip of it in the Browse tab."""
+    from qtpy.QtTest import QTest
+
     export, browse = panel.export, panel.browse
     panel.pages.show_page(panel.dataset_tabs)
     export.controller.edit("out", str(folder / "dataset"))
     until(lambda: export.controller.counting.counts and not export.controller.counting.is_counting)
     export.export()
     until(lambda: export.controller.progress.state == "done")
+    QTest.qWait(500)  # until the place was looked at once more
     # Where it goes is nobody's business but the reader's own.
     export.out.setText("~/dataset")
     export.text.setText(export.text.text().replace(str(folder), "~"))

@@ -41,6 +41,8 @@ from flowcut_napari.widgets.tune.form import blocked
 from flowcut_napari.widgets.workbench import Workbench
 
 _BAR = 1000
+# Until buttons that were hidden have their place.
+_LAID_OUT_MILLISECONDS = 50
 
 
 class ExportTab(QWidget):
@@ -259,7 +261,7 @@ class ExportTab(QWidget):
             button.setVisible(progress.state == "done")
         if progress.state != self._seen_state:
             self._seen_state = progress.state
-            QTimer.singleShot(0, self._show_result)
+            QTimer.singleShot(_LAID_OUT_MILLISECONDS, self._show_result)
 
     def _show_result(self) -> None:
         """Bring what became of an export into sight, where the tab has to be scrolled for it."""
