@@ -296,7 +296,7 @@ class FlowCutPanel(QWidget):
 
 
 class _Detach:
-    """What is left to do when a panel is destroyed; holds nothing of the panel itself."""
+    """What is left to do when a panel is destroyed; what it holds of the panel it lets go of then."""
 
     def __init__(
         self,
@@ -314,6 +314,7 @@ class _Detach:
         quietly(self._fetcher.cancel)
         for keys in self._keys:
             quietly(partial(keys.set_on, False))
+        self._keys = ()
         self._end_curating()
         quietly(self._bench.detach_panel)
 

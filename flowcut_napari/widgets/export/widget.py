@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from flowcut_napari.core.clips import describe_idle_verdicts
 from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.widgets.export.controller import export_of
@@ -242,9 +243,17 @@ class ExportTab(QWidget):
             length = plan.parameters.clip_length
             self.table.show_yields(counts.yields, {2: "pairs", "all": "videos"}.get(length or 2, "windows"))
         self.table.setEnabled(not counting.is_counting or (counts is not None and counts.total > 1))
-        self.summary.setText(describe_counts(counting.problem, counts, counting.is_counting))
+        lines = [describe_counts(counting.problem, counts, counting.is_counting), self._idle_verdicts()]
+        self.summary.setText("\n".join(line for line in lines if line))
         self.summary.setVisible(bool(self.summary.text()))
         self._show_videos_row()
+
+    def _idle_verdicts(self) -> str:
+        """Say what was decided in vain for clips of this length."""
+        masks = self.controller.desk.masks
+        if masks is None or self.controller.settings.source != "video":
+            return ""
+        return describe_idle_verdicts(masks, self.controller.plan.parameters) or ""
 
     def show_progress(self) -> None:
         """Show how far the export is."""
