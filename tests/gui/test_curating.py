@@ -201,8 +201,60 @@ def test_a_rejected_clip_a_swap_and_a_stroke_are_in_the_dataset_and_nothing_else
     assert (gained.any(axis=0).nonzero()[0] >= x - 20).all()
 
 
-def test_the_whole_flow_by_keyboard_alone(window: Window, masks_file: Path, tmp_path: Path) -> None:
-    desk = open_masks(window, masks_file)
+def tab_to(window: Window, wanted: Any) -> Any:
+    """Press Tab until a control of the panel, itself or its name, has the focus; return it."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+
+    main_window = window.viewer.window._qt_window
+    wanted = window.find(wanted) if isinstance(wanted, str) else wanted
+    passed = []
+    for _ in range(150):
+        # Of the window, not of the application: without a window manager no window is the active one.
+        focus = main_window.focusWidget() or canvas(window)
+        if focus is wanted:
+            return wanted
+        passed.append(focus.objectName() or type(focus).__name__)
+        QTest.keyClick(focus, Qt.Key.Key_Tab)
+    raise AssertionError(f"Tab does not lead to {wanted.objectName()!r}, but to {passed}")
+
+
+def test_the_whole_flow_by_keyboard_alone(window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qtpy.QtCore import Qt, QTimer
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QApplication
+
+    small = window.bench.parameters.preset("handmade").with_changes(alpha=0.8, max_instances=2, height=180, width=320)
+    window.bench.set_parameters(small)
+    window.viewer.window._qt_window.activateWindow()
+    # Open the sample from the menu of the panel.
+    canvas(window).setFocus()
+
+    def choose_sample() -> None:
+        menu = QApplication.activePopupWidget()
+        while menu.activeAction() is None or not menu.activeAction().text().startswith("Bundled clip"):
+            QTest.keyClick(menu, Qt.Key.Key_Down)
+        QTest.keyClick(menu, Qt.Key.Key_Return)
+
+    QTimer.singleShot(300, choose_sample)
+    QTest.keyClick(tab_to(window, "open"), Qt.Key.Key_Space)
+    wait_until(lambda: window.bench.video is not None, "the sample")
+    # Run all frames into a folder that is typed.
+    window.viewer.window._qt_window.activateWindow()
+    press(window, "F2")
+    bar = tab_to(window, window.panel.tabs.tabBar())
+    while window.panel.tabs.currentIndex() < window.panel.tabs.count() - 1:
+        QTest.keyClick(bar, Qt.Key.Key_Right)
+    out = tab_to(window, "out")
+    QTest.keySequence(out, "Ctrl+A")
+    QTest.keyClicks(out, str(tmp_path / "masks"))
+    press(window, "F5")
+    run = window.panel.run.controller
+    wait_until(lambda: run.progress.state == "done", "the run", 120)
+    desk = window.panel.curate.desk
+    wait_until(lambda: desk.document is not None, "the document")
+    press(window, "F3")
+    wait_until(lambda: set(OURS) <= set(layer_names(window.viewer)), "the match view")
     # The most uncertain pair first; reject it, and go on to the next.
     press(window, "N")
     first = desk.pair
@@ -242,8 +294,10 @@ def test_the_whole_flow_by_keyboard_alone(window: Window, masks_file: Path, tmp_
     assert window.panel.curate.keys_tab.isVisible()
     # To the dataset.
     press(window, "F4")
-    window.find("dataset out").setText(str(tmp_path / "dataset"))
-    window.find("dataset out").editingFinished.emit()
+    out = tab_to(window, "dataset out")
+    QTest.keySequence(out, "Ctrl+A")
+    QTest.keyClicks(out, str(tmp_path / "dataset"))
+    QTest.keyClick(out, Qt.Key.Key_Return)
     press(window, "F6")
     controller = window.panel.export.controller
     wait_until(lambda: controller.progress.state not in ("idle", "starting", "running"), "the export", 60)

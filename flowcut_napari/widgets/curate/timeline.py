@@ -21,6 +21,8 @@ _AXIS = 16
 _LEGEND = 18
 # Cells below this width have no gaps: these would make a pattern of their own.
 _NARROW = 6
+# From this width on they say how many matches there are.
+_WIDE = 16
 # From a match that hardly is one to a sure one: dark to light, and none of the colours of verdicts.
 _LOW, _MIDDLE, _HIGH = QColor(75, 60, 165), QColor(50, 145, 165), QColor(245, 225, 120)
 _BY_HAND = QColor(200, 160, 220)
@@ -181,7 +183,14 @@ class Timeline(QWidget):
         if place.width() >= _NARROW:
             place.setWidth(place.width() - 1)
         painter.fillRect(place, self.palette().color(QPalette.ColorRole.Window))
-        painter.fillRect(place, pair_colour(pair, threshold))
+        colour = pair_colour(pair, threshold)
+        painter.fillRect(place, colour)
+        if place.width() >= _WIDE and pair.outcome.tracks:
+            painter.setPen(QColor(0, 0, 0, 150) if colour.lightness() > 120 else QColor(255, 255, 255, 150))
+            font = painter.font()
+            font.setPixelSize(9)
+            painter.setFont(font)
+            painter.drawText(place.adjusted(0, 0, -3, 0), Qt.AlignmentFlag.AlignRight, str(len(pair.outcome.tracks)))
         if pair.verdict is not None:
             colour = _ACCEPTED if pair.verdict == "accept" else _REJECTED
             painter.fillRect(QRect(place.x(), place.bottom() - 4, place.width(), 5), colour)
