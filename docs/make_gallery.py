@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def take_curating(panel: Any, take: Callable[[str], None], until: Callable[[Callable[[], object]], None]) -> None:
-    """Take the match view with a mask that was deleted, a pair with a verdict, and the table of keys."""
+    """Take the match view with a mask that was rejected, a pair with a verdict, and the table of keys."""
     from flowcut_napari.widgets.curate.actions import BY_NAME
 
     desk = panel.curate.desk
