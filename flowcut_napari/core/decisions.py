@@ -19,8 +19,6 @@ from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.pseudo_masks import Instance
 
 Verdict = Literal["accept", "reject"]
-# What a picture of labels holds.
-LARGEST_IDENTITY = 2**31 - 1
 # (frame index, instance id).
 Key = tuple[int, int]
 
@@ -133,7 +131,7 @@ class Split(Decision):
 
 @dataclass(frozen=True)
 class Relabel(Decision):
-    """The tracklet that this instance is part of has this identity, a number from 1 to `LARGEST_IDENTITY`.
+    """The tracklet that this instance is part of has this identity, a number from 1.
 
     Tracklets of one identity are one tracklet, however far apart; in no frame may they both have an instance.
     """
@@ -145,8 +143,8 @@ class Relabel(Decision):
     kind: ClassVar[str] = "identity"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.identity <= LARGEST_IDENTITY:
-            raise InputError(f"the identity {self.identity}: identities start at 1 and end at {LARGEST_IDENTITY}")
+        if self.identity < 1:
+            raise InputError(f"the identity {self.identity}: identities start at 1")
 
     def subjects(self) -> tuple[Key, ...]:
         """Return the instance that stands for its tracklet."""

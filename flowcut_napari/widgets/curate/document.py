@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.editing import keep_numbers
+from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.history import History
 from flowcut_napari.core.masks_file import MasksFile
 from flowcut_napari.core.matching import Matcher
@@ -23,6 +24,8 @@ _WAIT_SECONDS = 0.015
 # 750 frames at four gaps: some 200 ms.
 _MANY_PAIRS = 3000
 _KEPT_REVIEWS = 6
+# What a picture of labels holds.
+_HIGHEST_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Document:
     Raises
     ------
     InputError
-        If the decisions in the file contradict each other.
+        If the decisions in the file contradict each other, or give a number that no layer can show.
     """
 
     def __init__(self, masks: VideoMasks, file: MasksFile, parameters: CurationParameters, author: str = "") -> None:
@@ -73,7 +76,9 @@ class Document:
     def curate(self, masks: VideoMasks) -> Curation:
         """Match masks of this video with the present parameters."""
         if self._last is None or self._last.masks is not masks or self._last.parameters != self._parameters:
-            self._last = Curation(masks, self._parameters, self._matcher, self._last)
+            curation = Curation(masks, self._parameters, self._matcher, self._last)
+            _check_numbers(curation)
+            self._last = curation
         return self._last
 
     def set_parameters(self, parameters: CurationParameters) -> None:
@@ -103,6 +108,7 @@ class Document:
 
         def match() -> Rematched:
             curation = Curation(masks, _of_pairs(parameters), matcher)
+            _check_numbers(curation)
             return Rematched(parameters, matcher, Review(curation))
 
         return match
@@ -199,6 +205,13 @@ class Document:
         self.review = review
         self.file.wait(_WAIT_SECONDS)
         self.file.save(self.masks)
+
+
+def _check_numbers(curation: Curation) -> None:
+    highest = max((chain.identity for chain in curation.chains), default=0)
+    if highest > _HIGHEST_NUMBER:
+        name = str(highest) if highest < 10**12 else f"of {len(str(highest))} digits"
+        raise InputError(f"the object number {name} cannot be shown: numbers end at {_HIGHEST_NUMBER}")
 
 
 def _are_same(first: Sequence[object], second: Sequence[object]) -> bool:
