@@ -17,9 +17,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Set before anything imports: matrices of tests are small, and threads only get in each other's way.
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
-# Under nohup hangups are ignored, in all that is started from here, too; some tests are about hangups.
+# Under nohup hangups are ignored, and in the background of a shell Ctrl-C, in all that is started from here, too; some
+# tests are about both.
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
