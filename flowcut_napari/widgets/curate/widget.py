@@ -224,7 +224,7 @@ class DecideTab(QWidget):
         if review is not None and masks is not None:
             count = len(clips_above(masks, (pair.outcome for pair in review.pairs.values()), score))
         self.accept_all.setEnabled(count > 0)
-        self.accept_all.setText(f"Accept {count} undecided clip{'s' if count != 1 else ''} with all IoU ≥")
+        self.accept_all.setText(f"Accept {count} undecided with IoU ≥")
 
 
 def _line() -> QFrame:
