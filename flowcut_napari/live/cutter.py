@@ -32,7 +32,6 @@ from flowcut_napari.core.probe import AffinityRow
 from flowcut_napari.core.pseudo_masks import refine_by_hand, refine_cuts
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, FrameCrf, crf_is_available
 from flowcut_napari.core.video import Video
-from flowcut_napari.live.child import describe_end
 from flowcut_napari.live.describer import (
     Description,
     FlowDrawn,
@@ -57,6 +56,7 @@ from flowcut_napari.live.messages import (
     RefineMask,
     Remark,
 )
+from flowcut_napari.live.owned import describe_end
 from flowcut_napari.live.pipe import ParentPipes
 
 # A slider that moves asks more often than this: only when it rests is it worth to begin the CRF.

@@ -13,10 +13,15 @@ from typing import Any, BinaryIO
 _LENGTH = struct.Struct(">Q")
 
 
+def pack_record(record: Any) -> bytes:
+    """Return a record as it goes over a pipe."""
+    content = pickle.dumps(record, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(content)) + content
+
+
 def write_record(stream: BinaryIO, record: Any) -> None:
     """Send one record."""
-    content = pickle.dumps(record, protocol=pickle.HIGHEST_PROTOCOL)
-    stream.write(_LENGTH.pack(len(content)) + content)
+    stream.write(pack_record(record))
     stream.flush()
 
 

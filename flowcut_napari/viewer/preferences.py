@@ -13,12 +13,16 @@ PLUGIN = "flowcut-napari"
 
 @dataclass(frozen=True)
 class Preferences:
-    """The preferences; an empty folder leaves the choice to the environment, and then to the system."""
+    """The preferences; an empty folder leaves the choice to the environment, and then to the system.
+
+    An empty `interpreter` is the Python of the window.
+    """
 
     device: str = "auto"
     cache_folder: str = ""
     cache_limit_gb: float = DEFAULT_LIMIT_GB
     weights_folder: str = ""
+    interpreter: str = ""
     autosave_seconds: int = 2
 
     def environment(self) -> dict[str, str]:
@@ -41,5 +45,6 @@ def read_preferences() -> Preferences:
         cache_folder=stored.computing.cache_folder.strip(),
         cache_limit_gb=stored.computing.cache_limit_gb,
         weights_folder=stored.computing.weights_folder.strip(),
+        interpreter=stored.computing.interpreter.strip(),
         autosave_seconds=stored.saving.autosave_seconds,
     )

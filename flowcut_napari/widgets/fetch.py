@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import QObject, Signal
 
-from flowcut_napari.live.child import end_group
+from flowcut_napari.live.owned import end_group
 
 
 class Fetcher(QObject):

@@ -12,7 +12,8 @@ import pytest
 from command_line import in_session, wait_for
 from conversation import Conversation
 
-from flowcut_napari.live.child import Child, describe_end
+from flowcut_napari.live.child import Child
+from flowcut_napari.live.owned import describe_end
 
 # Answers every question, and knows some by name.
 _SERVANT = """

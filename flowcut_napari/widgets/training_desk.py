@@ -1,0 +1,57 @@
+"""What the tabs of the Train page share: which run is watched, and which are compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from qtpy.QtCore import QObject, Signal
+
+from flowcut_napari.widgets.workbench import Workbench
+
+
+def training_of(bench: Workbench) -> TrainingDesk:
+    """Return the training desk of a workbench, the same every time: it outlives panels."""
+    found = bench.findChild(TrainingDesk)
+    return found if found is not None else TrainingDesk(bench)
+
+
+class TrainingDesk(QObject):
+    """The runs that are looked at in one viewer.
+
+    Signals
+    -------
+    run_changed
+        Another run is watched, or none.
+    compared_changed
+        Other runs are drawn beside it.
+    tab_wanted (str)
+        A tab of the Train page should come to the front: Train, Watch, Runs, Predict or Evaluate.
+    resume_wanted (Path)
+        Somebody wants to go on with a run.
+    """
+
+    run_changed = Signal()
+    compared_changed = Signal()
+    tab_wanted = Signal(str)
+    resume_wanted = Signal(object)
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(bench)
+        self.run: Path | None = None
+        self.compared: tuple[Path, ...] = ()
+
+    def watch(self, run: Path | None, *, show: bool = False) -> None:
+        """Look at a run; with `show` the Watch tab comes to the front."""
+        if run != self.run:
+            self.run = run
+            self.run_changed.emit()
+        if show:
+            self.tab_wanted.emit("Watch")
+
+    def compare(self, runs: Iterable[Path]) -> None:
+        """Draw the curves of these runs beside that of the one that is watched."""
+        compared = tuple(runs)
+        if compared != self.compared:
+            self.compared = compared
+            self.compared_changed.emit()
