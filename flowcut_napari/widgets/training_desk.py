@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
@@ -16,6 +17,22 @@ def training_of(bench: Workbench) -> TrainingDesk:
     return found if found is not None else TrainingDesk(bench)
 
 
+@dataclass(frozen=True)
+class Launch:
+    """A training process that this window started.
+
+    Attributes
+    ----------
+    is_alive : bool
+        Whether it is there; before its first event it is still starting.
+    reason : str
+        Why it failed, in one line, once it has ended; empty if it did not. Its events may not know, such as of a full disk.
+    """
+
+    is_alive: bool
+    reason: str = ""
+
+
 class TrainingDesk(QObject):
     """The runs that are looked at in one viewer.
 
@@ -25,6 +42,8 @@ class TrainingDesk(QObject):
         Another run is watched, or none.
     compared_changed
         Other runs are drawn beside it.
+    launch_changed (Path)
+        The process of a run was started here, or has ended.
     tab_wanted (str)
         A tab of the Train page should come to the front: Train, Watch, Runs, Predict or Evaluate.
     resume_wanted (Path)
@@ -33,6 +52,7 @@ class TrainingDesk(QObject):
 
     run_changed = Signal()
     compared_changed = Signal()
+    launch_changed = Signal(object)
     tab_wanted = Signal(str)
     resume_wanted = Signal(object)
 
@@ -40,6 +60,16 @@ class TrainingDesk(QObject):
         super().__init__(bench)
         self.run: Path | None = None
         self.compared: tuple[Path, ...] = ()
+        self._launches: dict[Path, Launch] = {}
+
+    def launch_of(self, run: Path) -> Launch | None:
+        """Return what is known of the process of a run, if it is one that this window started."""
+        return self._launches.get(run)
+
+    def put_launch(self, run: Path, launch: Launch) -> None:
+        """Say that a process was started for a run, or has ended."""
+        self._launches[run] = launch
+        self.launch_changed.emit(run)
 
     def watch(self, run: Path | None, *, show: bool = False) -> None:
         """Look at a run; with `show` the Watch tab comes to the front."""
