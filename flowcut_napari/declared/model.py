@@ -101,6 +101,9 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an earlier prediction")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="say on stdout what goes on, one JSON object a line, for programs")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Stage 3: find the instances in videos with a trained model."""
@@ -121,6 +124,7 @@ def predict(
         frames=frames,
         device=device,
         overwrite=overwrite,
+        events=events,
         as_json=as_json,
     )
     raise typer.Exit(code)

@@ -10,13 +10,14 @@ from flowcut_training.predict.folder import VideoSummary
 from flowcut_training.predict.parameters import PredictionParameters
 from flowcut_training.predict.run import Outcome, Watcher, predict_videos
 from flowcut_training.predict.sources import VideoToPredict, find_videos_to_predict
-from flowcut_training.predict.tracks import Track, VideoPrediction, Windows
+from flowcut_training.predict.tracks import Stage, Track, VideoPrediction, Windows
 from flowcut_training.predict.video import predict_video
 
 __all__ = [
     "Frames",
     "Outcome",
     "PredictionParameters",
+    "Stage",
     "Track",
     "VideoFrames",
     "VideoPrediction",

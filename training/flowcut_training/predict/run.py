@@ -25,7 +25,7 @@ from flowcut_training.predict.folder import PredictionFolder, VideoSummary, pred
 from flowcut_training.predict.parameters import PredictionParameters
 from flowcut_training.predict.results import PredictionFormat, ResultVideo
 from flowcut_training.predict.sources import VideoToPredict, number_videos
-from flowcut_training.predict.tracks import VideoPrediction
+from flowcut_training.predict.tracks import Stage, VideoPrediction
 from flowcut_training.predict.video import predict_video
 from flowcut_training.trained import TrainedModel
 
@@ -55,6 +55,9 @@ class Watcher(Protocol):
     def encoded(self, frames: int) -> None:
         """Take notice of how many frames of it are through the largest part of the work."""
 
+    def entered(self, stage: Stage) -> None:
+        """Take notice of what is done with it now."""
+
     def done(self, summary: VideoSummary) -> None:
         """Take notice of a finished video."""
 
@@ -66,6 +69,8 @@ class _Nobody:
     def opened(self, video: Video, frames: int) -> None: ...
 
     def encoded(self, frames: int) -> None: ...
+
+    def entered(self, stage: Stage) -> None: ...
 
     def done(self, summary: VideoSummary) -> None: ...
 
@@ -184,6 +189,7 @@ def _predict_one(
             device=device,
             name=str(trained.path),
             on_frames=watcher.encoded,
+            on_stage=watcher.entered,
         )
     except WeightsError as error:
         raise WeightsError(f"{video.name}: {error}") from None
@@ -203,6 +209,7 @@ def _predict_one(
             windows=prediction.windows,
         )
 
+    watcher.entered("writing")
     return folder.add(result, prediction, summary)
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from flowcut_napari.core.masks import Rle
 
+# What takes its time: to encode frames, to find instances in a clip of them and draw their masks, to write them.
+Stage = Literal["encoding", "decoding", "writing"]
+
 
 @dataclass(frozen=True, slots=True)
 class Track:

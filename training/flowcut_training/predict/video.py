@@ -13,7 +13,7 @@ from flowcut_training.predict.features import ClipFeatures, Frames, Sizes, read_
 from flowcut_training.predict.instances import find_instances
 from flowcut_training.predict.memory import frames_that_fit, is_out_of_memory, release
 from flowcut_training.predict.parameters import SMALLEST_WINDOW, PredictionParameters
-from flowcut_training.predict.tracks import Track, VideoPrediction, Windows
+from flowcut_training.predict.tracks import Stage, Track, VideoPrediction, Windows
 from flowcut_training.predict.windows import link_windows, overlap_of, plan_windows
 
 # Frames that are encoded at once: on a CPU more are not quicker.
@@ -28,6 +28,7 @@ def predict_video(
     device: torch.device | str | None = None,
     name: str = "the model",
     on_frames: Callable[[int], None] | None = None,
+    on_stage: Callable[[Stage], None] | None = None,
 ) -> VideoPrediction:
     """Find the instances of a video.
 
@@ -48,6 +49,8 @@ def predict_video(
         What errors call the model.
     on_frames : callable, optional
         Called with the number of frames that are encoded so far; after a lack of memory it starts again from 0.
+    on_stage : callable, optional
+        Called when another part of the work begins; of a video in windows, once for each of them.
 
     Raises
     ------
@@ -68,7 +71,9 @@ def predict_video(
         while True:
             try:
                 with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
-                    windows, found = _predict(model, frames, sizes, size, where, parameters.top, name, on_frames)
+                    windows, found = _predict(
+                        model, frames, sizes, size, where, parameters.top, name, on_frames, on_stage
+                    )
                 break
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -94,12 +99,15 @@ def _predict(
     top: int,
     name: str,
     on_frames: Callable[[int], None] | None,
+    on_stage: Callable[[Stage], None] | None,
 ) -> tuple[list[range], list[list[Track]]]:
     windows = plan_windows(frames.length, size)
     features = ClipFeatures(size)
     found = []
     encoded = start = 0
     for window in windows:
+        if on_stage:
+            on_stage("encoding")
         features.move_back(window.start - start)
         start = window.start
         # What the window before has in common with this one is there already.
@@ -108,6 +116,8 @@ def _predict(
             if on_frames:
                 on_frames(part.stop)
         encoded = window.stop
+        if on_stage:
+            on_stage("decoding")
         found.append(find_instances(model, features, sizes, top, name))
     return windows, found
 
