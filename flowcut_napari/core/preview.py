@@ -45,10 +45,11 @@ _FAINT = (150, 154, 162)
 
 def overlay(frame: np.ndarray, masks: FrameMasks, opacity: float = 0.45) -> np.ndarray:
     """Draw the masks of a frame over it, each in the colour of its id with a light outline; (H, W, 3) uint8."""
-    return _paint(frame, [(instance.id, instance.mask) for instance in masks.instances], opacity)
+    return paint_masks(frame, [(instance.id, instance.mask) for instance in masks.instances], opacity)
 
 
-def _paint(frame: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], opacity: float) -> np.ndarray:
+def paint_masks(frame: np.ndarray, masks: Sequence[tuple[int, np.ndarray]], opacity: float = 0.45) -> np.ndarray:
+    """Draw masks (H, W) bool over a frame (H, W, 3) uint8, each in the colour of its number, from 1, outlined."""
     picture = frame.astype(np.float32)
     width = max(1, round(frame.shape[0] / 240))
     for number, mask in masks:
@@ -156,7 +157,7 @@ def stages_sheet(
     for name, frame, columns in rows:
         height = min(max(1, round(cell_width * frame.shape[0] / frame.shape[1])), 4 * cell_width)
         for heading, masks in zip(headings, columns, strict=True):
-            picture = Image.fromarray(_paint(frame, masks, 0.45)).resize((cell_width, height), Image.Resampling.LANCZOS)
+            picture = Image.fromarray(paint_masks(frame, masks)).resize((cell_width, height), Image.Resampling.LANCZOS)
             cells.append(_Cell(picture, heading, name))
     return _sheet(title, words, cells, len(headings))
 
@@ -211,7 +212,7 @@ def _strip(video: dict[str, Any], tracks: Sequence[Sequence[Rle | None]], root: 
     strip = Image.new("RGB", (len(shown) * (width + 2) - 2, height), _PAPER)
     for place, frame in enumerate(shown):
         masks = [(number, decode_rle(rle)) for number, track in enumerate(tracks, start=1) if (rle := track[frame])]
-        picture = Image.fromarray(_paint(read_rgb(root / video["file_names"][frame]), masks, 0.45))
+        picture = Image.fromarray(paint_masks(read_rgb(root / video["file_names"][frame]), masks))
         strip.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (place * (width + 2), 0))
     return strip
 

@@ -28,6 +28,7 @@ CHANGEABLE = (
     *("optimizer.steps", "optimizer.accumulation", "data.workers", "data.skip_broken"),
     *("data.stills", "data.stills_images", "run.checkpoint_every", "run.keep", "run.log_every"),
     *("run.evaluate", "run.evaluate_every", "run.evaluate_clips", "run.tensorboard"),
+    *("run.preview_every", "run.preview_clips"),
 )
 
 
@@ -114,6 +115,8 @@ class RunParameters(BaseModel):
     evaluate: str | None = Field(None, min_length=1, description="dataset on which the model is evaluated now and then")
     evaluate_every: int = Field(500, ge=1, description="steps from one evaluation to the next")
     evaluate_clips: int = Field(50, ge=1, description="clips of it that are evaluated, spread evenly")
+    preview_every: int = Field(500, ge=0, description="steps from one picture of predictions to the next; 0 for none")
+    preview_clips: int = Field(3, ge=1, le=20, description="clips in it, always the same, spread evenly")
     tensorboard: bool = Field(False, description="also write TensorBoard's files, if it is installed")
 
 

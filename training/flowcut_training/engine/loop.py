@@ -7,18 +7,20 @@ run that stops and goes on is the run that did not stop, bit for bit on a CPU.
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import psutil
 import torch
 import torchvision
 
 from flowcut_napari import __version__
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
-from flowcut_training.data import Batch, training_batches
+from flowcut_training.data import Batch, training_batches, whole_clips
 from flowcut_training.engine.average import WeightAverage
 from flowcut_training.engine.checkpoints import (
     Checkpoint,
@@ -37,6 +39,7 @@ from flowcut_training.engine.memory import peak_memory_gib
 from flowcut_training.engine.optimizer import make_optimizer
 from flowcut_training.engine.periodic import evaluate_model
 from flowcut_training.engine.plan import KnownToAllError, Outcome, TrainingError, TrainingPlan
+from flowcut_training.engine.previews import LABELS, Previews
 from flowcut_training.engine.ranks import Ranks, join_ranks
 from flowcut_training.engine.run_folder import hold_run, keep_config
 from flowcut_training.engine.start import start_model
@@ -132,6 +135,7 @@ class _Run:
         self.stepper = Stepper(self.model, self.optimizer, self.average, config, ranks)
         # Its evaluation was cut short by a stop.
         self.unscored = checkpoint if checkpoint is not None and self._is_due(checkpoint.state) else None
+        self.previews = self._make_previews() if ranks.is_first else None
         # Only now is it a run: whatever was wrong until here leaves the folder free for another try.
         ranks.first_does(lambda: self._begin(checkpoint, notes))
 
@@ -140,6 +144,8 @@ class _Run:
         began = time.monotonic()
         if self.unscored is not None:
             self._evaluate(self.unscored)
+        if self.previews is not None and not (self.plan.run / LABELS).is_file():
+            self._show(self.previews.draw_labels, labels=True)
         with closing(self.batches):
             while self.progress.step < self.config.optimizer.steps:
                 before = time.monotonic()
@@ -190,6 +196,10 @@ class _Run:
         is_last = step == self.config.optimizer.steps
         if self.ranks.is_first and (step % run.log_every == 0 or is_last or step == 1):
             self.log.figures(step, {**figures, "memory_gib": peak_memory_gib(self.ranks.device)})
+        if self.previews is not None and (step % run.preview_every == 0 or is_last):
+            previews = self.previews
+            with self._averaged_model():
+                self._show(lambda: previews.draw(self.model, step))
         evaluates = self._evaluates_at(step)
         if evaluates or is_last or step % run.checkpoint_every == 0:
             checkpoint = self._keep()
@@ -236,14 +246,14 @@ class _Run:
 
         What cannot be evaluated does not end the training, which needs no evaluation.
         """
-        evaluation, data, step = self.datasets.evaluation, self.config.data, self.progress.step
+        evaluation, step = self.datasets.evaluation, self.progress.step
         assert evaluation is not None
         # Room for whole videos.
         self.optimizer.zero_grad(set_to_none=True)
-        parameters = PredictionParameters(short_side=data.short_side, max_side=data.max_side)
+        parameters = self._prediction_parameters()
         began = time.monotonic()
         try:
-            with self.average.in_place() if self.average else nullcontext():
+            with self._averaged_model():
                 found = evaluate_model(
                     self.model, evaluation.clips, self.ranks, parameters, lambda: self.requests.reason is not None
                 )
@@ -259,6 +269,31 @@ class _Run:
         )
         self.log.scalars("evaluation", found.stats, step)
         set_score(checkpoint, found.stats["AP"], evaluation.identity)
+
+    def _make_previews(self) -> Previews | None:
+        """Choose what is drawn now and then: of the evaluation if there is one, which the model does not learn."""
+        run, datasets = self.config.run, self.datasets
+        if not run.preview_every:
+            return None
+        source = datasets.clips if datasets.evaluation is None else datasets.evaluation.clips.source
+        clips = whole_clips(source, run.preview_clips)
+        return Previews(self.plan.run, clips, self._prediction_parameters(), self.ranks.device)
+
+    def _show(self, draw: Callable[[], str], *, labels: bool = False) -> None:
+        """Draw a picture and say where it is; what cannot be drawn does not end the training, which needs none."""
+        step = self.progress.step
+        try:
+            self.log.event("preview", step=step, path=draw(), labels=labels)
+        except FlowCutError as error:
+            self.log.event("preview_failed", step=step, reason=str(error))
+
+    def _prediction_parameters(self) -> PredictionParameters:
+        data = self.config.data
+        return PredictionParameters(short_side=data.short_side, max_side=data.max_side)
+
+    def _averaged_model(self) -> AbstractContextManager[None]:
+        """Give the model its averaged weights for a while, if there are any."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def _stop(self, reason: str | None) -> Outcome:
         """Save where the run is, and say who asked for the stop."""
@@ -310,11 +345,15 @@ class _Run:
         device, stills = self.ranks.device, self.datasets.stills
         self.log.event(
             "start",
+            # By these a window tells whether this process is still there.
             pid=os.getpid(),
+            process_started=psutil.Process().create_time(),
+            host=platform.node(),
             world=self.ranks.world,
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             precision=self.stepper.precision,
-            dataset=self.plan.dataset,
+            # Whole: who goes on with this run may be in another folder.
+            dataset=os.path.abspath(self.plan.dataset),
             clips=len(self.datasets.clips),
             stills=len(stills) if stills is not None else 0,
             trained_parameters=trained_parameters(self.model),

@@ -12,6 +12,7 @@ from flowcut_napari.core.files import check_writable, lock_folder, write_atomica
 from flowcut_training.config import CHANGEABLE, TrainingConfig, changed, load_config
 from flowcut_training.engine.checkpoints import Checkpoint, list_checkpoints, remove_unfinished
 from flowcut_training.engine.events import EVENTS, LOG, METRICS
+from flowcut_training.engine.previews import PREVIEWS
 from flowcut_training.engine.stopping import STOP
 
 CONFIG, LOCK = "config.yaml", ".lock"
@@ -19,7 +20,7 @@ CLIPS_INDEX, STILLS_INDEX, EVALUATION_INDEX = _INDEXES = ("clips.npz", "stills.n
 # Seconds by which the clock of a file system may be behind.
 _SLACK = 1.0
 # What a run without a checkpoint leaves behind: nothing that another start could spoil.
-_HARMLESS = {CONFIG, "checkpoints", "tensorboard", METRICS, EVENTS, LOG, LOCK, STOP, *_INDEXES}
+_HARMLESS = {CONFIG, PREVIEWS, "checkpoints", "tensorboard", METRICS, EVENTS, LOG, LOCK, STOP, *_INDEXES}
 
 
 def choose_config(run: Path, config: str | None, overrides: list[str], resume: bool) -> TrainingConfig:
