@@ -39,6 +39,23 @@ def read_items(path: Path, names: set[str] | None = None) -> Iterator[tuple[str,
     return ((item.name, item.value) for item in read_places(path, names))
 
 
+def read_list(path: Path) -> Iterator[Any]:
+    """Read a JSON array, and give its items one by one.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no JSON array, ends too early, or goes on after its end.
+    """
+    try:
+        with path.open(encoding="latin-1", newline="") as stream:
+            yield from _Reader(stream).list_items()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+
+
 def read_places(path: Path, names: set[str] | None = None) -> Iterator[Item]:
     """Read a JSON object like `read_items`, and also say where in the file each value stands (see `read_part`).
 
@@ -100,6 +117,12 @@ class _Reader:
                 yield Item(name, *self._value())
             self._comma_or("}")
         self._place += 1
+        if self._peek():
+            raise ValueError("it goes on after its end")
+
+    def list_items(self) -> Iterator[Any]:
+        for value, *_ in self._array():
+            yield value
         if self._peek():
             raise ValueError("it goes on after its end")
 

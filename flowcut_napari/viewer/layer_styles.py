@@ -39,6 +39,10 @@ OBJECTS = LayerStyle(opacity=0.5)
 SEEDS = LayerStyle(visible=False)
 AFFINITY = LayerStyle(opacity=0.8, others={"contrast_limits": (0.0, 1.0)})
 TRUTH = LayerStyle(opacity=0.5, visible=False)
+PREDICTIONS = LayerStyle(opacity=0.55)
+DIFFERENCES = LayerStyle(opacity=0.6)
+# Told apart by lightness, too: by anybody, and in print. Hit, miss and false of `core.predictions`.
+HIT_COLOUR, MISS_COLOUR, FALSE_COLOUR = (86, 180, 233), (255, 236, 90), (200, 60, 0)
 
 
 def eigenvector_colormap() -> Any:
@@ -74,6 +78,16 @@ def object_colormap() -> Any:
 
     colours = [[0.0, 0.0, 0.0, 0.0], *([*(part / 255 for part in colour), 1.0] for colour in COLOURS)]
     return CyclicLabelColormap(colors=colours, name="flowcut objects")
+
+
+def difference_colormap() -> Any:
+    """Return the colours of hits, misses and what is false."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for number, colour in enumerate((HIT_COLOUR, MISS_COLOUR, FALSE_COLOUR), start=1):
+        colours[number] = np.array([*(part / 255 for part in colour), 1.0])
+    return DirectLabelColormap(color_dict=colours)
 
 
 def diverging_picture(values: np.ndarray) -> np.ndarray:
