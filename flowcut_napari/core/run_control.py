@@ -1,0 +1,142 @@
+"""Ending a run: asked by a file, after the step that it is at; or made to, at once, with all of its processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+
+from flowcut_napari.core.errors import InputError, OutputError
+from flowcut_napari.core.run_events import EVENTS, STOP, EventFollower
+from flowcut_napari.core.run_records import RunStart
+from flowcut_napari.core.run_state import find_process, is_this_machine
+
+# Until a process that was killed is gone.
+_PATIENCE_SECONDS = 5.0
+_LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch")
+
+
+def stop_run(run: Path) -> None:
+    """Ask a run to save and end after the step that it is at.
+
+    Raises
+    ------
+    InputError
+        If it is no run.
+    OutputError
+        If it cannot be asked.
+    """
+    if not (run / EVENTS).is_file():
+        raise InputError(f"{run}: no run that could be stopped; it has no {EVENTS}")
+    path = run / STOP
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, where a stop file would be; remove it")
+    try:
+        path.touch()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); end the run instead") from None
+
+
+def kill_run(run: Path) -> int:
+    """End a run of this machine at once, with all processes that it started, and a torchrun that started it.
+
+    Only a process is ended that is, by number and time, the one that the last start of the run names. What was done
+    since its last checkpoint is lost.
+
+    Returns
+    -------
+    int
+        How many processes were ended.
+
+    Raises
+    ------
+    InputError
+        If its process is not there, not on this machine, or not surely the one.
+    OutputError
+        If it cannot be ended.
+    """
+    start = last_start(run)
+    if start is None or start.pid is None:
+        raise InputError(f"{run}: its events name no process that could be ended")
+    if not start.host or start.process_started is None:
+        raise InputError(f"{run}: its events do not tell surely which process it is; stop it by its stop file")
+    if not is_this_machine(start):
+        raise InputError(f"{run}: runs on {start.host}; end it there, or stop it by its stop file")
+    process = find_process(start)
+    if process is None:
+        raise InputError(f"{run}: its process {start.pid} is not there any more")
+    if process.pid in {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}:
+        raise InputError(f"{run}: runs in this very program; stop it by its stop file")
+    try:
+        return _end_all(_launcher_of(process) or process)
+    except psutil.NoSuchProcess:
+        raise InputError(f"{run}: its process {start.pid} is not there any more") from None
+    except psutil.AccessDenied as error:
+        raise OutputError(f"{run}: process {error.pid} belongs to another user, who has to end it") from None
+
+
+def last_start(run: Path) -> RunStart | None:
+    """Return what the last start of a run says; None if it never started."""
+    follower, found = EventFollower(run, last_steps=0), None
+    while True:
+        batch = follower.poll(1 << 20)
+        for event in batch.events:
+            if event["event"] == "start":
+                found = RunStart.of(event)
+        if not batch.is_more:
+            return found
+
+
+def _launcher_of(process: psutil.Process) -> psutil.Process | None:
+    """Return the torchrun that started a process; anything else, such as a shell, is not its launcher."""
+    parent = process.parent()
+    if parent is None or parent.pid in {os.getpid(), *(other.pid for other in psutil.Process().parents())}:
+        return None
+    try:
+        words = parent.cmdline()
+    except psutil.Error:
+        return None
+    # python .../torchrun ..., or python -m torch.distributed.run ...: what it runs, not what it is given.
+    program = words[1:4] if words and "python" in os.path.basename(words[0]).lower() else words[:1]
+    return parent if any(os.path.basename(word) in _LAUNCHERS for word in program) else None
+
+
+def _end_all(root: psutil.Process) -> int:
+    """Kill a process and its descendants; none of them can start another meanwhile."""
+    found: dict[int, psutil.Process] = {}
+    fresh = [root]
+    while fresh:
+        for process in fresh:
+            found[process.pid] = process
+            try:
+                process.suspend()
+            except psutil.Error:  # what of it that cannot be killed either is said below
+                if not _is_there(root):
+                    raise
+        fresh = [child for child in root.children(recursive=True) if child.pid not in found]
+    denied: psutil.AccessDenied | None = None
+    for process in found.values():
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.AccessDenied as error:
+            denied = error
+    if denied is not None:
+        raise denied
+    # Those of others are not ours to be waited for, but to be looked at until they are gone.
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while (left := [process for process in found.values() if _is_there(process)]) and time.monotonic() < end:
+        time.sleep(0.02)
+    if left:
+        raise OutputError(f"process {left[0].pid} does not end; it may wait for a disk or a GPU driver")
+    return len(found)
+
+
+def _is_there(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
