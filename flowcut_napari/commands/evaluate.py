@@ -6,18 +6,20 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from flowcut_napari.commands import console
+from flowcut_napari.commands.evaluation_document import davis_document, davis_row, ytvis_document
+from flowcut_napari.commands.evaluation_progress import Following
 from flowcut_napari.core.errors import InputError, printable
 from flowcut_napari.core.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
-    from flowcut_training.evaluation import DavisObject, DavisResult, YtvisOverlaps, YtvisResult
+    from flowcut_training.evaluation import DavisResult, YtvisResult
 
 _LONGEST_NAME = 32
 
@@ -32,6 +34,8 @@ def evaluate_ytvis(
     worst: int = 5,
     table: Path | None = None,
     as_json: bool = False,
+    as_events: bool = False,
+    most: int | None = None,
 ) -> int:
     """Print the numbers of YouTube-VIS, the worst videos and the worst objects; return the exit code."""
     if threshold is not None and not 0 <= threshold <= 1:
@@ -39,28 +43,29 @@ def evaluate_ytvis(
     if (predictions / "results.json").is_file():  # a folder that `flowcut predict` wrote
         predictions = predictions / "results.json"
     _check_table(table, ground_truth, predictions)
+    following = Following("video", as_json, as_events)
     from flowcut_training.evaluation import measure_ytvis
     from flowcut_training.evaluation.ytvis_input import read_ground_truth_file, read_json
 
     path, truth = read_ground_truth_file(ground_truth)
     results = read_json(predictions)
     videos = truth.get("videos") if isinstance(truth, dict) else None
-    with console.progress_bar("videos/s") as progress:
-        task = progress.add_task("evaluate", total=len(videos) if isinstance(videos, list) else None)
+    with following.begin(len(videos) if isinstance(videos, list) else None):
         measured = measure_ytvis(
             truth,
             results,
             use_categories,
             workers=_workers(workers),
-            on_video=lambda _: progress.advance(task),
+            on_video=following.advance,
             names=(str(path), str(predictions)),
         )
     result = measured.score()
     above = measured.score(threshold) if threshold is not None else None
     if table is not None:
         _write_table(table, (asdict(item) for item in result.per_object))
-    if as_json:
-        console.print_json(_ytvis_document(path, predictions, measured, result, threshold, above))
+    if as_json or as_events:
+        order = [video["id"] for video in truth["videos"]]
+        following.end(ytvis_document(path, predictions, order, measured, result, threshold, above, most))
         return 0
     stats = {"": result.stats} if above is None else {"all": result.stats, f">= {threshold:g}": above.stats}
     console.stdout.print(_stats_table(stats))
@@ -84,15 +89,17 @@ def evaluate_davis(
     worst: int = 5,
     table: Path | None = None,
     as_json: bool = False,
+    as_events: bool = False,
+    most: int | None = None,
 ) -> int:
     """Print the numbers of DAVIS-2017 (unsupervised) and the worst objects; return the exit code."""
     _check_table(table, ground_truth, predictions)
+    following = Following("sequence", as_json, as_events)
     from flowcut_training.evaluation import evaluate_davis, find_sequences
 
     sequences, notes = find_sequences(ground_truth, predictions, subset=subset, missing_as_empty=missing_as_empty)
-    with console.progress_bar("sequences/s") as progress:
-        task = progress.add_task("evaluate", total=len(sequences))
-        result = evaluate_davis(sequences, workers=_workers(workers), on_sequence=lambda _: progress.advance(task))
+    with following.begin(len(sequences)):
+        result = evaluate_davis(sequences, workers=_workers(workers), on_sequence=following.advance)
     notes += [
         f"{sequence.name}: no object in its first annotation; it does not count"
         for sequence in result.per_sequence
@@ -101,9 +108,9 @@ def evaluate_davis(
     for text in notes:
         console.note(text)
     if table is not None:
-        _write_table(table, (_davis_row(item) for item in result.per_object))
-    if as_json:
-        console.print_json(_davis_document(ground_truth, predictions, result, notes))
+        _write_table(table, (davis_row(item) for item in result.per_object))
+    if as_json or as_events:
+        following.end(davis_document(ground_truth, predictions, sequences, result, notes, most))
         return 0
     console.stdout.print(_stats_table({"": result.stats}))
     _print_worst_davis(result, worst)
@@ -141,58 +148,6 @@ def _write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_atomically(path, text.getvalue())
 
 
-def _ytvis_document(
-    ground_truth: Path,
-    predictions: Path,
-    measured: YtvisOverlaps,
-    result: YtvisResult,
-    threshold: float | None,
-    above: YtvisResult | None,
-) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "ground_truth": str(ground_truth),
-        "predictions": str(predictions),
-        "use_categories": measured.use_categories,
-        "stats": result.stats,
-    }
-    if above is not None:
-        document |= {"threshold": threshold, "stats_threshold": above.stats}
-    return document | {
-        "per_video": [asdict(video) for video in result.per_video],
-        "per_object": [asdict(item) for item in result.per_object],
-    }
-
-
-def _davis_document(ground_truth: Path, predictions: Path, result: DavisResult, notes: list[str]) -> dict[str, Any]:
-    return {
-        "ground_truth": str(ground_truth),
-        "predictions": str(predictions),
-        "stats": result.stats,
-        "per_sequence": [
-            {
-                "sequence": sequence.name,
-                "frames": sequence.frames,
-                "objects": sequence.objects,
-                "proposals": sequence.proposals,
-                "J&F-Mean": sequence.mean,
-            }
-            for sequence in result.per_sequence
-        ],
-        "per_object": [
-            {**_davis_row(item), "J": item.j_frames.tolist(), "F": item.f_frames.tolist()} for item in result.per_object
-        ],
-        "notes": notes,
-    }
-
-
-def _davis_row(item: DavisObject) -> dict[str, Any]:
-    row: dict[str, Any] = {"sequence": item.sequence, "object": item.object, "proposal": item.proposal}
-    row["J&F-Mean"] = item.mean
-    for name, measure in (("J", item.j), ("F", item.f)):
-        row |= {f"{name}-{key.capitalize()}": value for key, value in asdict(measure).items()}
-    return row
-
-
 def _print_worst_ytvis(result: YtvisResult, worst: int) -> None:
     videos = [video for video in result.per_video if video.objects][:worst]
     if videos:
@@ -204,7 +159,7 @@ def _print_worst_ytvis(result: YtvisResult, worst: int) -> None:
         _print_below(table)
     objects = result.per_object[:worst]
     if objects:
-        table = _table("worst objects", 1, ["annotation", "frames", "best IoU", "its score"])
+        table = _table("worst objects", 1, ["annotation", "frames", "best IoU", "its score", "worst frame"])
         for item in objects:
             score = "-" if item.score is None else f"{item.score:.2f}"
             table.add_row(
@@ -213,6 +168,7 @@ def _print_worst_ytvis(result: YtvisResult, worst: int) -> None:
                 str(item.length),
                 _percent(item.best_iou),
                 score,
+                _frame(item.worst_frame, item.worst_file),
             )
         _print_below(table)
     console.stdout.print()
@@ -263,6 +219,11 @@ def _print_below(table: Table) -> None:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _frame(frame: int | None, file: str | None) -> Text:
+    """Return what a frame is called: its file without a suffix, else its place."""
+    return _name("-" if frame is None else PurePosixPath(file).stem if file else str(frame))
 
 
 def _name(text: str) -> Text:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -228,11 +228,9 @@ def _davis_entries(root: Path, wanted: str | None) -> list[VideoEntry]:
 
 
 def _ytvis_entries(path: Path, wanted: str | None) -> list[VideoEntry]:
+    listed = _read_ytvis_files(path)
     named: dict[str, list[str]] = {}
-    for files, number in _read_ytvis_files(path):
-        name = PurePosixPath(files[0]).parent.name or str(number)
-        if name in named:  # two-frame clips of one video share their folder
-            name = f"{name}_{number}"
+    for name, (files, number) in zip(ytvis_names(listed), listed, strict=True):
         if name in named:
             raise InputError(f"{path}: two videos have the id {number}")
         named[name] = files
@@ -243,6 +241,25 @@ def _ytvis_entries(path: Path, wanted: str | None) -> list[VideoEntry]:
         VideoEntry(safe_name(name), f"{path}::{name}", partial(_ytvis_video, path, name, named[name]))
         for name in chosen
     ]
+
+
+def ytvis_names(videos: Iterable[tuple[Sequence[str], int]]) -> list[str]:
+    """Return what the videos of a YouTube-VIS json are called in addresses, by their files and ids, in its order.
+
+    Examples
+    --------
+    >>> ytvis_names([(["boat/0.jpg"], 1), (["boat/3.jpg"], 2), (["0.jpg"], 3)])
+    ['boat', 'boat_2', '3']
+    """
+    names: dict[str, None] = {}
+    listed = []
+    for files, number in videos:
+        name = PurePosixPath(files[0]).parent.name or str(number)
+        if name in names:  # two-frame clips of one video share their folder
+            name = f"{name}_{number}"
+        names[name] = None
+        listed.append(name)
+    return listed
 
 
 def _ytvis_video(path: Path, name: str, files: list[str]) -> ImageSequence:

@@ -9,6 +9,14 @@ import typer
 
 from flowcut_napari.declared.shared import Json, ObjectTable, Workers, Worst
 
+Events = Annotated[
+    bool, typer.Option("--events", help="print lines, a JSON object each: progress, and at last the document of --json")
+]
+Most = Annotated[
+    int | None,
+    typer.Option("--most", min=0, help="only the worst videos of the document, and their objects", show_default=False),
+]
+
 
 def evaluate_ytvis(
     ground_truth: Annotated[
@@ -28,6 +36,8 @@ def evaluate_ytvis(
     worst: Worst = 5,
     table: ObjectTable = None,
     as_json: Json = False,
+    as_events: Events = False,
+    most: Most = None,
 ) -> None:
     """Average precision and recall of tubes, class-agnostic as in the paper."""
     from flowcut_napari.commands import evaluate as command
@@ -41,6 +51,8 @@ def evaluate_ytvis(
         worst=worst,
         table=table,
         as_json=as_json,
+        as_events=as_events,
+        most=most,
     )
     raise typer.Exit(code)
 
@@ -60,6 +72,8 @@ def evaluate_davis(
     worst: Worst = 5,
     table: ObjectTable = None,
     as_json: Json = False,
+    as_events: Events = False,
+    most: Most = None,
 ) -> None:
     """J and F of the best one-to-one proposals (DAVIS-2017, unsupervised)."""
     from flowcut_napari.commands import evaluate as command
@@ -73,5 +87,7 @@ def evaluate_davis(
         worst=worst,
         table=table,
         as_json=as_json,
+        as_events=as_events,
+        most=most,
     )
     raise typer.Exit(code)

@@ -42,7 +42,7 @@ def test_the_numbers_stand_on_one_line_and_the_worst_below(server: _Forkserver, 
     videos = next(place for place, line in enumerate(lines) if line.startswith("worst videos"))
     assert lines[videos + 1].split() == ["clip2", "(2)", "2", "2", "30.0", "50.0", "0.0", "1"]
     objects = next(place for place, line in enumerate(lines) if line.startswith("worst objects"))
-    assert lines[objects + 1].split() == ["clip2", "(2)", "3", "2", "0.0", "-"]
+    assert lines[objects + 1].split() == ["clip2", "(2)", "3", "2", "0.0", "-", "00000"]
     assert lines[-1] == f"{files[1]}: 2 videos, 3 objects, 3 detections, class-agnostic"
     assert max(map(len, lines[:-1])) < 80
 

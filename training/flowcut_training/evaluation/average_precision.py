@@ -7,7 +7,7 @@ K categories (one if they are not told apart), A ranges of area, M numbers of de
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,12 @@ class Overlaps:
         In the order of the file.
     is_crowd : (G,) bool
     ious : (D, G) float64
+    worst_ious : (D, G) float64
+        The lowest IoU in one frame.
+    worst_frames : (D, G) int32
+        Where that is; see `tubes.TubeOverlaps`.
+    largest_frames : (G,) int32
+        Where each object is largest; -1 if it has no mask.
     """
 
     video: int
@@ -49,12 +55,15 @@ class Overlaps:
     object_areas: np.ndarray
     is_crowd: np.ndarray
     ious: np.ndarray
+    worst_ious: np.ndarray
+    worst_frames: np.ndarray
+    largest_frames: np.ndarray
 
     def above(self, score: float) -> Overlaps:
         """Return these without detections below a score."""
         count = int((self.scores >= score).sum())
-        rest = (self.object_ids, self.object_categories, self.object_areas, self.is_crowd, self.ious[:count])
-        return Overlaps(self.video, self.category, self.scores[:count], self.detection_areas[:count], *rest)
+        names = ("scores", "detection_areas", "ious", "worst_ious", "worst_frames")
+        return replace(self, **{name: getattr(self, name)[:count] for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class DavisObject:
         Number of the proposal that it was given; None if that has no pixel, or there were too few.
     j, f : Measure
     j_frames, f_frames : (T,) float64
+    worst_frame : int
+        That with the lowest J, from 0; of equal ones that in which the object is largest, and of these the first.
     """
 
     sequence: str
@@ -60,6 +62,7 @@ class DavisObject:
     f: Measure
     j_frames: np.ndarray
     f_frames: np.ndarray
+    worst_frame: int
 
     @property
     def mean(self) -> float:
@@ -81,6 +84,8 @@ class DavisSequence:
         Of every proposal with every object; proposals without a pixel are added until they are as many as objects.
     assignment : tuple of (int, int)
         (proposal, object), from 0, as places in `j` and `f`.
+    areas : (G, T) int64
+        Pixels of each object.
     numbers : tuple of int
         Those that occur in the predictions, outside of void.
     mean : float or None
@@ -94,6 +99,7 @@ class DavisSequence:
     j: np.ndarray
     f: np.ndarray
     assignment: tuple[tuple[int, int], ...]
+    areas: np.ndarray
     numbers: tuple[int, ...]
     mean: float | None
 
@@ -211,9 +217,10 @@ def _score_sequence(item: tuple[str, Pair | Callable[[], Pair]]) -> DavisSequenc
     objects = int(truth[0].max())
     shape = (max(proposals, objects), objects, len(truth))
     j, f = np.zeros(shape), np.zeros(shape)
+    areas = np.zeros(shape[1:], dtype=np.int64)
     margin = tolerance(*truth.shape[1:])
     for frame in range(len(truth) if objects else 0):
-        j[:, :, frame] = _regions(truth[frame], found[frame], void[frame], shape[0], objects)
+        j[:, :, frame], areas[:, frame] = _regions(truth[frame], found[frame], void[frame], shape[0], objects)
         contours = find_contours(truth[frame], objects, margin)
         for row, proposal in enumerate(find_contours(found[frame], shape[0], margin)):
             for column, contour in enumerate(contours):
@@ -223,27 +230,34 @@ def _score_sequence(item: tuple[str, Pair | Callable[[], Pair]]) -> DavisSequenc
     numbers = tuple(int(number) for number in np.unique(found) if number)
     mean = (j[rows, columns].mean() + f[rows, columns].mean()) / 2 if objects else None
     return DavisSequence(
-        name, len(truth), objects, proposals, j, f, assignment, numbers, None if mean is None else float(mean)
+        name, len(truth), objects, proposals, j, f, assignment, areas, numbers, None if mean is None else float(mean)
     )
 
 
-def _regions(truth: np.ndarray, found: np.ndarray, void: np.ndarray, proposals: int, objects: int) -> np.ndarray:
-    """Return J of every proposal with every object in one frame, (P, G): the IoU, 1 where both are empty."""
+def _regions(
+    truth: np.ndarray, found: np.ndarray, void: np.ndarray, proposals: int, objects: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return J of every proposal with every object in one frame, (P, G), and the pixels of the objects, (G,).
+
+    J is the IoU, 1 where both are empty.
+    """
     # Objects beyond those of the first frame are background.
     truth = np.where(truth > objects, np.uint8(0), truth)
     pairs = np.bincount(
         (found.astype(np.intp) * (objects + 1) + truth)[~void], minlength=(proposals + 1) * (objects + 1)
     ).reshape(proposals + 1, objects + 1)
     intersections = pairs[1:, 1:]
-    unions = pairs[1:].sum(axis=1)[:, None] + pairs[:, 1:].sum(axis=0) - intersections
-    return np.divide(intersections, unions, out=np.ones(unions.shape), where=unions > 0)
+    areas = pairs[:, 1:].sum(axis=0)
+    unions = pairs[1:].sum(axis=1)[:, None] + areas - intersections
+    return np.divide(intersections, unions, out=np.ones(unions.shape), where=unions > 0), areas
 
 
 def _objects(sequence: DavisSequence) -> Iterator[DavisObject]:
     for row, column in sequence.assignment:
         j, f = sequence.j[row, column], sequence.f[row, column]
         number = row + 1 if row + 1 in sequence.numbers else None
-        yield DavisObject(sequence.name, column + 1, number, _measure(j), _measure(f), j, f)
+        worst = int(np.lexsort((-sequence.areas[column], j))[0])
+        yield DavisObject(sequence.name, column + 1, number, _measure(j), _measure(f), j, f, worst)
 
 
 def _measure(values: np.ndarray) -> Measure:

@@ -88,24 +88,61 @@ def _read_mask(segmentation: Any, size: list[int]) -> tuple[dict[str, Any], int]
     return {"size": size, "counts": counts.encode("ascii")}, area
 
 
-def tube_ious(first: Sequence[Tube], second: Sequence[Tube]) -> np.ndarray:
-    """Return the IoU of every tube of `first` with every one of `second` (METHOD 9.1), (A, B) float64.
+@dataclass(frozen=True, slots=True)
+class TubeOverlaps:
+    """How the tubes of one set overlap those of another.
 
-    It is the sum over frames of the intersections over that of the unions, 0 where both tubes are empty.
+    Attributes
+    ----------
+    ious : (A, B) float64
+        The sum over frames of the intersections over that of the unions (METHOD 9.1), 0 where both tubes are empty.
+    worst_ious : (A, B) float64
+        The lowest IoU in one frame, of the frames in which either has a mask; 1 where there are none.
+    worst_frames : (A, B) int32
+        Where that is; of equal ones the frame in which the tube of the second set is largest, and of these the first.
+        -1 where there are none.
     """
-    intersections = np.zeros((len(first), len(second)), dtype=np.int64)
+
+    ious: np.ndarray
+    worst_ious: np.ndarray
+    worst_frames: np.ndarray
+
+
+def tube_ious(first: Sequence[Tube], second: Sequence[Tube]) -> np.ndarray:
+    """Return the IoU of every tube of `first` with every one of `second`, (A, B) float64; see `TubeOverlaps`."""
+    return overlap_tubes(first, second).ious
+
+
+def overlap_tubes(first: Sequence[Tube], second: Sequence[Tube]) -> TubeOverlaps:
+    """Compare every tube of `first` with every one of `second`, both of one video."""
+    shape = (len(first), len(second))
+    intersections = np.zeros(shape, dtype=np.int64)
+    worst_ious, worst_frames = np.full(shape, np.inf), np.full(shape, -1, dtype=np.int32)
     totals = [np.array([tube.areas.sum() for tube in tubes], dtype=np.int64) for tubes in (first, second)]
     if intersections.size:
         areas = [np.stack([tube.areas for tube in tubes]) for tubes in (first, second)]
+        largest = np.full(shape, -1, dtype=np.int64)
         for frame in range(areas[0].shape[1]):
             rows, columns = (np.flatnonzero(counts[:, frame]) for counts in areas)
-            if not (rows.size and columns.size):
+            if not (rows.size or columns.size):
                 continue
-            sides = ((first, rows), (second, columns))
-            codes = ([tubes[place].codes[frame] for place in places.tolist()] for tubes, places in sides)
-            iou = coco.iou(*codes, [0] * columns.size)
-            # One call gives all IoU of a frame, i / (a + b - i); i is a whole number, so rounding brings it back.
-            both = areas[0][rows, frame][:, None] + areas[1][columns, frame]
-            intersections[np.ix_(rows, columns)] += np.rint(iou * both / (1 + iou)).astype(np.int64)
+            here = np.zeros(shape)
+            if rows.size and columns.size:
+                sides = ((first, rows), (second, columns))
+                codes = ([tubes[place].codes[frame] for place in places.tolist()] for tubes, places in sides)
+                iou = coco.iou(*codes, [0] * columns.size)
+                # One call gives all IoU of a frame, i / (a + b - i); i is whole, so rounding brings it back.
+                both = areas[0][rows, frame][:, None] + areas[1][columns, frame]
+                pairs = np.ix_(rows, columns)
+                intersections[pairs] += np.rint(iou * both / (1 + iou)).astype(np.int64)
+                here[pairs] = iou
+            size = areas[1][:, frame]
+            is_worse = (here < worst_ious) | ((here == worst_ious) & (size > largest))
+            if rows.size < shape[0] and columns.size < shape[1]:  # neither of some pairs is there
+                is_worse &= (areas[0][:, frame] > 0)[:, None] | (size > 0)
+            np.copyto(worst_ious, here, where=is_worse)
+            np.copyto(largest, size, where=is_worse)
+            worst_frames[is_worse] = frame
     unions = totals[0][:, None] + totals[1] - intersections
-    return np.divide(intersections, unions, out=np.zeros(unions.shape), where=unions > 0)
+    ious = np.divide(intersections, unions, out=np.zeros(unions.shape), where=unions > 0)
+    return TubeOverlaps(ious, np.minimum(worst_ious, 1), worst_frames)

@@ -21,7 +21,7 @@ from flowcut_training.evaluation.average_precision import (
     summarize,
 )
 from flowcut_training.evaluation.processes import in_processes
-from flowcut_training.evaluation.tubes import Tube, read_tube, tube_ious
+from flowcut_training.evaluation.tubes import Tube, overlap_tubes, read_tube
 from flowcut_training.evaluation.ytvis_input import (
     Detection,
     EvaluatedVideo,
@@ -51,6 +51,8 @@ class VideoScore:
         Share of the objects that are matched at these IoU.
     false_positives : int
         Detections that match nothing at an IoU of 0.5.
+    worst_frame, worst_file, worst_iou
+        Those of the object that is found worst; None without objects.
     """
 
     video: int
@@ -61,6 +63,9 @@ class VideoScore:
     recall_50: float | None
     recall_75: float | None
     false_positives: int
+    worst_frame: int | None
+    worst_file: str | None
+    worst_iou: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,13 @@ class ObjectScore:
         Of that detection; None where nothing overlaps it.
     length : int
         Frames in which it has a mask.
+    worst_frame : int or None
+        Of the frames in which it or that detection has a mask, the one with the lowest IoU, from 0; of equal ones that
+        in which it is largest. None if it has no mask and nothing overlaps it.
+    worst_file : str or None
+        The file of that frame, where the ground truth names files.
+    worst_iou : float or None
+        The IoU there.
     """
 
     annotation: int
@@ -86,6 +98,9 @@ class ObjectScore:
     best_iou: float
     score: float | None
     length: int
+    worst_frame: int | None
+    worst_file: str | None
+    worst_iou: float | None
 
 
 @dataclass(frozen=True)
@@ -139,14 +154,15 @@ class YtvisOverlaps:
         for item, match in zip(overlaps, matched, strict=True):
             by_category[item.category].append(match)
         curves = accumulate(list(by_category.values()))
+        per_object = _object_scores(self.videos, overlaps)
         return YtvisResult(
             stats=summarize(curves),
             precision=curves.precision,
             recall=curves.recall,
             scores=curves.scores,
             ious={item.video if item.category is None else (item.video, item.category): item.ious for item in overlaps},
-            per_video=_video_scores(self.videos, overlaps, matched),
-            per_object=_object_scores(self.videos, overlaps),
+            per_video=_video_scores(self.videos, overlaps, matched, per_object),
+            per_object=per_object,
         )
 
 
@@ -236,6 +252,8 @@ def _measure_video(video: EvaluatedVideo, groups: Sequence[int | None], names: t
         if group is not None and not (places or found):
             continue
         objects = [video.objects[place] for place in places]
+        own = [of_objects[place] for place in places]
+        compared = overlap_tubes([of_detections[place] for place in found], own)
         result.append(
             Overlaps(
                 video=video.id,
@@ -246,7 +264,12 @@ def _measure_video(video: EvaluatedVideo, groups: Sequence[int | None], names: t
                 object_categories=np.array([item.category for item in objects], dtype=np.int64),
                 object_areas=np.array([item.area for item in objects]),
                 is_crowd=np.array([item.is_crowd for item in objects], dtype=bool),
-                ious=tube_ious([of_detections[place] for place in found], [of_objects[place] for place in places]),
+                ious=compared.ious,
+                worst_ious=compared.worst_ious,
+                worst_frames=compared.worst_frames,
+                largest_frames=np.array(
+                    [int(tube.areas.argmax()) if tube.areas.any() else -1 for tube in own], dtype=np.int32
+                ),
             )
         )
     return result
@@ -259,8 +282,14 @@ def _where(item: TrueObject | Detection, video: EvaluatedVideo, names: tuple[str
 
 
 def _video_scores(
-    videos: Mapping[int, EvaluatedVideo], overlaps: Sequence[Overlaps], matched: Sequence[Matched]
+    videos: Mapping[int, EvaluatedVideo],
+    overlaps: Sequence[Overlaps],
+    matched: Sequence[Matched],
+    objects: Sequence[ObjectScore],
 ) -> tuple[VideoScore, ...]:
+    worst: dict[int, ObjectScore] = {}
+    for thing in objects:  # the worst first
+        worst.setdefault(thing.video, thing)
     parts: dict[int, list[tuple[Overlaps, Matched]]] = defaultdict(list)
     for item, match in zip(overlaps, matched, strict=True):
         parts[item.video].append((item, match))
@@ -270,6 +299,7 @@ def _video_scores(
         # All areas; an ignored match is one with a crowd.
         right = sum((match.is_match & ~match.is_ignored)[0].sum(axis=1) for _, match in parts[number])
         wrong = sum((~match.is_match & ~match.is_ignored)[0].sum(axis=1) for _, match in parts[number])
+        worst_object = worst.get(number)
         scores.append(
             VideoScore(
                 video=number,
@@ -280,6 +310,9 @@ def _video_scores(
                 recall_50=float(right[AT_50] / best.size) if best.size else None,
                 recall_75=float(right[AT_75] / best.size) if best.size else None,
                 false_positives=int(wrong[AT_50]) if parts[number] else 0,
+                worst_frame=worst_object.worst_frame if worst_object else None,
+                worst_file=worst_object.worst_file if worst_object else None,
+                worst_iou=worst_object.worst_iou if worst_object else None,
             )
         )
     scores.sort(key=lambda score: (score.best_iou is None, score.best_iou or 0.0, -score.false_positives))
@@ -298,15 +331,24 @@ def _object_scores(videos: Mapping[int, EvaluatedVideo], overlaps: Sequence[Over
         for place in np.flatnonzero(~item.is_crowd):
             overlap = float(best[place])
             number = int(item.object_ids[place])
+            video = videos[item.video]
+            score, frame, worst = None, int(item.largest_frames[place]), 0.0
+            if overlap > 0:
+                row = item.ious[:, place].argmax()
+                score, frame = float(item.scores[row]), int(item.worst_frames[row, place])
+                worst = float(item.worst_ious[row, place])
             scores.append(
                 ObjectScore(
                     annotation=number,
                     video=item.video,
-                    name=videos[item.video].name,
+                    name=video.name,
                     category=int(item.object_categories[place]),
                     best_iou=overlap,
-                    score=float(item.scores[item.ious[:, place].argmax()]) if overlap > 0 else None,
+                    score=score,
                     length=lengths[number],
+                    worst_frame=frame if frame >= 0 else None,
+                    worst_file=video.files[frame] if frame >= 0 and video.files else None,
+                    worst_iou=worst if frame >= 0 else None,
                 )
             )
     scores.sort(key=lambda score: (score.best_iou, score.video, score.annotation))

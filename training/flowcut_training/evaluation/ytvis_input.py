@@ -61,13 +61,14 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedVideo:
-    """A video with its objects and detections, each in the order of its file."""
+    """A video with its objects and detections, each in the order of its file; `files` may be unknown, and empty."""
 
     id: int
     name: str
     height: int
     width: int
     length: int
+    files: tuple[str, ...] = ()
     objects: list[TrueObject] = field(default_factory=list)
     detections: list[Detection] = field(default_factory=list)
 
@@ -211,7 +212,7 @@ def _video(value: Any, where: str) -> EvaluatedVideo:
     if length < 1 or (files is not None and len(files) != length):
         raise InputError(f"{where}: its length is {shown(length)}, its file_names are {len(files or ())}")
     folder = PurePosixPath(files[0]).parent.name if files else ""
-    return EvaluatedVideo(number, folder or f"video {number}", height, width, length)
+    return EvaluatedVideo(number, folder or f"video {number}", height, width, length, tuple(files or ()))
 
 
 def _add_object(
