@@ -61,7 +61,7 @@ for _command in (masks.masks, masks.batch, dataset.curate, model.train, model.pr
 app.add_typer(evaluate_app, name="evaluate")
 app.command("convert-checkpoint")(model.convert_checkpoint)
 app.add_typer(weights_app, name="weights")
-for _command in (tools.demo, tools.bench, tools.gui):
+for _command in (tools.demo, tools.bench, tools.backend, tools.gui):
     app.command()(_command)
 
 

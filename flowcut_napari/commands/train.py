@@ -80,6 +80,69 @@ def train_model(
     return 128 + outcome.signal if outcome.signal else 0
 
 
+def check_training(
+    dataset: Path,
+    run: Path,
+    *,
+    config: str | None,
+    overrides: list[str],
+    resume: bool,
+    device: str,
+    weights: Mapping[str, Path],
+    skip_broken: bool = False,
+    processes: int = 1,
+    as_json: bool = False,
+) -> int:
+    """Say what a run would be and what keeps it from starting; return the exit code, 2 where something does.
+
+    On a terminal people read it; elsewhere each finding is one JSON object a line, or all of them one document.
+    """
+    from flowcut_training.engine.preflight import check_run_plan
+    from flowcut_training.engine.run_folder import choose_config
+
+    chosen = choose_config(run, config, [*overrides, *(["data.skip_broken=true"] if skip_broken else [])], resume)
+    found = []
+    for event in check_run_plan(dataset, run, chosen, resume=resume, device=device, weights=weights, world=processes):
+        found.append(event)
+        if as_json:
+            continue
+        if not console.stdout.is_terminal:
+            print(json.dumps(event, allow_nan=False), flush=True)
+        elif event["event"] == "problem":
+            console.failure(event["text"])
+        elif event["event"] == "warning":
+            console.note(event["text"])
+        elif text := _finding(event):
+            console.result(text)
+    if as_json:
+        console.print_json({"run": str(run), "findings": found})
+    problems: int = found[-1]["problems"]
+    return 2 if problems else 0
+
+
+def _finding(event: dict[str, Any]) -> str:
+    kind = event["event"]
+    if kind == "dataset":
+        sizes = ", ".join(f"{width}x{height}" for height, width, _ in event["sizes"][:3])
+        more = f" and {event['kinds_of_sizes'] - 3} more sizes" if event["kinds_of_sizes"] > 3 else ""
+        return f"{event['path']}: {event['clips']} clips, {event['instances']} instances, {sizes}{more}"
+    if kind == "stills":
+        return f"{event['path']}: {event['images']} stills"
+    if kind == "evaluation":
+        return f"{event['path']}: {event['clips']} clips are evaluated"
+    if kind == "start":
+        return str(event["text"])
+    if kind == "estimate":
+        hours = event["seconds_per_step"] * event["steps"] / 3600
+        memory = "" if event["memory_gib"] is None else f", about {event['memory_gib']:.1f} GiB of memory"
+        free = "" if event["free_gib"] is None else f" ({event['free_gib']:.1f} are free)"
+        return (
+            f"{event['device']}: about {event['seconds_per_step']:.2g} s a step, {hours:.2g} h for {event['steps']} "
+            f"steps{memory}{free if memory else ''}"
+        )
+    return "it can start" if kind == "checked" and not event["problems"] else ""
+
+
 def _leave(error: Exception, is_first: bool) -> NoReturn:
     """End one of several processes at once: leaving in peace would wait for an exchange that others wait in, too."""
     from flowcut_training.engine.plan import KnownToAllError

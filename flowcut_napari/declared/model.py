@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flowcut_napari.core.errors import InputError
 from flowcut_napari.declared.shared import Json, folder
 
 
@@ -31,6 +32,16 @@ def train(
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="pass over clips that cannot be read, and count them")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="start nothing; say what is wrong, what is in the dataset, how long it takes, how much memory",
+        ),
+    ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="with --check: how many processes torchrun will start", metavar="N")
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Stage 3: train VideoMask2Former on a dataset.
@@ -40,8 +51,24 @@ def train(
     With several GPUs: torchrun --nproc-per-node N -m flowcut_napari train DATASET -o RUN
     """
     from flowcut_napari.commands.options import parse_weights
-    from flowcut_napari.commands.train import train_model
+    from flowcut_napari.commands.train import check_training, train_model
 
+    if check:
+        code = check_training(
+            dataset,
+            run,
+            config=config,
+            overrides=overrides or [],
+            resume=resume,
+            device=device,
+            weights=parse_weights(weights or []),
+            skip_broken=skip_broken,
+            processes=processes,
+            as_json=as_json,
+        )
+        raise typer.Exit(code)
+    if processes != 1:
+        raise InputError("--processes goes with --check; start several by torchrun --nproc-per-node N")
     code = train_model(
         dataset,
         run,

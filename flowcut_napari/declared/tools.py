@@ -1,4 +1,4 @@
-"""What is about no stage: ``demo``, ``bench`` and ``weights``."""
+"""What is about no stage: ``demo``, ``bench``, ``backend``, ``gui`` and ``weights``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,13 @@ def bench(
     from flowcut_napari.commands.bench import run_bench
 
     raise typer.Exit(run_bench(settings, video, repeats=repeats, large=large, as_json=as_json))
+
+
+def backend(as_json: Json = False) -> None:
+    """Show what this Python can train with: devices and their free memory, versions, configurations."""
+    from flowcut_napari.commands.backend import show_backend
+
+    raise typer.Exit(show_backend(as_json=as_json))
 
 
 def weights_list(as_json: Json = False) -> None:

@@ -26,7 +26,7 @@ class Launch:
     is_alive : bool
         Whether it is there; before its first event it is still starting.
     reason : str
-        Why it failed, in one line, once it has ended; empty if it did not. Its events may not know: of a full disk, say.
+        Why it failed, in one line, once it has ended; empty if it did not. Events may not know, such as of a full disk.
     """
 
     is_alive: bool

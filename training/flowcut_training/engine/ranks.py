@@ -105,7 +105,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         If there is no such device, or several processes cannot have one each.
     """
     world, rank, local = _from_torchrun()
-    chosen = _device(device, world, local)
+    chosen = choose_device(device, world, local)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world == 1:
@@ -145,7 +145,8 @@ def _from_torchrun() -> tuple[int, int, int]:
 _START_BY = "start by torchrun, which sets them all, or unset it"
 
 
-def _device(name: str, world: int, local: int) -> torch.device:
+def choose_device(name: str, world: int = 1, local: int = 0) -> torch.device:
+    """Return the device of process `local` among `world` on a machine; see `join_ranks`."""
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         name = "cuda" if available else "cpu"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flowcut_napari.core.errors import DamagedFileError, InputError
+from flowcut_napari.core.errors import DamagedFileError, InputError, OutputError
 from flowcut_napari.core.files import check_writable, lock_folder, write_atomically
 from flowcut_training.config import CHANGEABLE, TrainingConfig, changed, load_config
 from flowcut_training.engine.checkpoints import Checkpoint, list_checkpoints, remove_unfinished
@@ -64,11 +64,7 @@ def hold_run(run: Path, resume: bool, asked_at: float) -> Iterator[Checkpoint | 
     """
     check_writable(run)
     with lock_folder(run, LOCK, f"{run}: another process trains in this folder"):
-        there = {entry.name for entry in run.iterdir()}
-        if not resume and CONFIG in there and list_checkpoints(run):
-            raise InputError(f"{run}: holds a run already; go on with it by --resume, or give another -o")
-        if not resume and {name for name in there if not _is_half_written(name)} - _HARMLESS:
-            raise InputError(f"{run}: is a folder with other files in it; give a new one with -o")
+        there = _check_contents(run, resume)
         remove_unfinished(run)
         if (run / STOP).is_dir():
             raise InputError(f"{run / STOP}: is a folder, where a stop file would be; remove it")
@@ -79,6 +75,43 @@ def hold_run(run: Path, resume: bool, asked_at: float) -> Iterator[Checkpoint | 
             raise InputError(f"{run / STOP}: is in the way ({error.strerror or error}); remove it") from None
         checkpoints = list_checkpoints(run) if resume else []
         yield checkpoints[-1] if checkpoints else None
+
+
+def check_run(run: Path, resume: bool) -> None:
+    """See whether a run could be held; nothing is written.
+
+    Raises
+    ------
+    InputError
+        If there is something else, a run that is not to go on, or one that another process trains.
+    OutputError
+        If it could not be written to.
+    """
+    if not run.exists():
+        nearest = next(parent for parent in Path(os.path.abspath(run)).parents if parent.exists())
+        if not nearest.is_dir():
+            raise InputError(f"{nearest}: is no folder; give another -o")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise OutputError(f"{run}: cannot be made, {nearest} is not yours to write in")
+        return
+    if not run.is_dir():
+        raise InputError(f"{run}: is no folder; give another -o")
+    if not os.access(run, os.W_OK | os.X_OK):
+        raise OutputError(f"{run}: is not yours to write in")
+    if (run / LOCK).is_file():
+        with lock_folder(run, LOCK, f"{run}: another process trains in this folder"):
+            pass
+    _check_contents(run, resume)
+
+
+def _check_contents(run: Path, resume: bool) -> set[str]:
+    """See whether a folder may be a run's; return the names of what is in it."""
+    there = {entry.name for entry in run.iterdir()}
+    if not resume and CONFIG in there and list_checkpoints(run):
+        raise InputError(f"{run}: holds a run already; go on with it by --resume, or give another -o")
+    if not resume and {name for name in there if not _is_half_written(name)} - _HARMLESS:
+        raise InputError(f"{run}: is a folder with other files in it; give a new one with -o")
+    return there
 
 
 def _is_half_written(name: str) -> bool:

@@ -31,21 +31,26 @@ def start_model(config: TrainingConfig, given: Mapping[str, Path]) -> tuple[Vide
     WeightsError
         If the weights are missing, damaged or of another architecture.
     """
+    path = find_start(config, given)
+    # The same weights in every process, whatever drew random numbers before.
+    torch.manual_seed(config.run.seed)
+    model = build_model(config.model)
+    if path is None:
+        return model, ["weights from scratch: all of them are random"]
+    weights = read_weights(path)
+    notes = fill(model, weights)
+    what = "a ResNet into the backbone, all else is random" if weights.about is None else "the whole model"
+    return model, [f"weights of {path} ({weights.kind}): {what}", *notes]
+
+
+def find_start(config: TrainingConfig, given: Mapping[str, Path]) -> Path | None:
+    """Return the file that a run begins with, None if its weights are random; arguments and errors as `start_model`."""
     for name in given:
         if name not in TRAINING_FILES:
             raise WeightsError(f"--weights {name[:80]}: training knows {', '.join(TRAINING_FILES)}")
         if name != config.run.init:
             raise WeightsError(f"--weights {name}: is not used, run.init is {config.run.init}; add run.init={name}")
-    # The same weights in every process, whatever drew random numbers before.
-    torch.manual_seed(config.run.seed)
-    model = build_model(config.model)
-    if config.run.init == SCRATCH:
-        return model, ["weights from scratch: all of them are random"]
-    path = _find(config.run.init, given)
-    weights = read_weights(path)
-    notes = fill(model, weights)
-    what = "a ResNet into the backbone, all else is random" if weights.about is None else "the whole model"
-    return model, [f"weights of {path} ({weights.kind}): {what}", *notes]
+    return None if config.run.init == SCRATCH else _find(config.run.init, given)
 
 
 def _find(init: str, given: Mapping[str, Path]) -> Path:
