@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
-    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -29,6 +28,7 @@ from flowcut_napari.widgets.browse.table import InstanceTable
 from flowcut_napari.widgets.browse.words import clip_files, clip_title, origin_of
 from flowcut_napari.widgets.endings import Quietly
 from flowcut_napari.widgets.notices import plain, text_label
+from flowcut_napari.widgets.sight import is_page_turned
 from flowcut_napari.widgets.workbench import Workbench
 
 # Between a letter in the filter and its work, milliseconds.
@@ -107,14 +107,7 @@ class BrowseTab(QWidget):
         super().hideEvent(event)
         if not event.spontaneous():
             self._arrival.stop()
-            self.desk.detach(at_once=self._is_page_turned())
-
-    def _is_page_turned(self) -> bool:
-        """Whether another tab or page took the place of this one, and not all of the panel is hidden or gone."""
-        widget: Any = self
-        while widget is not None and not widget.isHidden():
-            widget = widget.parentWidget()
-        return widget is self or (widget is not None and isinstance(widget.parentWidget(), QStackedWidget))
+            self.desk.detach(at_once=is_page_turned(self))
 
     # How it is built.
 
