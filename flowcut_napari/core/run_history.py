@@ -186,7 +186,7 @@ class RunHistory:
             self._begin(RunStart.of(event))
         elif kind in ("done", "stopped", "error"):
             self._finish(RunEnd.of(kind, event))
-        elif kind in ("note", "evaluation_failed", "broken_clip"):
+        elif kind in ("note", "evaluation_failed", "preview_failed", "broken_clip"):
             self._broken_clips += kind == "broken_clip"
             self._notes.append(RunNote.of(event))
         elif len(self._unknown) < 20 or kind in self._unknown:

@@ -1,0 +1,1 @@
+"""All training runs of a folder in a table."""

@@ -1,0 +1,1 @@
+"""Watching a training run: its state, its curves, what it sees."""
