@@ -90,6 +90,7 @@ def check_training(
     device: str,
     weights: Mapping[str, Path],
     skip_broken: bool = False,
+    measures: bool = True,
     processes: int = 1,
     as_json: bool = False,
 ) -> int:
@@ -102,7 +103,9 @@ def check_training(
 
     chosen = choose_config(run, config, [*overrides, *(["data.skip_broken=true"] if skip_broken else [])], resume)
     found = []
-    for event in check_run_plan(dataset, run, chosen, resume=resume, device=device, weights=weights, world=processes):
+    for event in check_run_plan(
+        dataset, run, chosen, resume=resume, device=device, weights=weights, world=processes, measures=measures
+    ):
         found.append(event)
         if as_json:
             continue

@@ -39,6 +39,9 @@ def train(
             help="start nothing; say what is wrong, what is in the dataset, how long it takes, how much memory",
         ),
     ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate/--no-estimate", help="with --check: try two steps for time and memory")
+    ] = True,
     processes: Annotated[
         int, typer.Option(min=1, help="with --check: how many processes torchrun will start", metavar="N")
     ] = 1,
@@ -63,6 +66,7 @@ def train(
             device=device,
             weights=parse_weights(weights or []),
             skip_broken=skip_broken,
+            measures=estimate,
             processes=processes,
             as_json=as_json,
         )

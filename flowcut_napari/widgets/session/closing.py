@@ -1,4 +1,4 @@
-"""Whether a window may close: it asks only if something cannot be saved."""
+"""Whether a window may close: it asks only if something cannot be saved, or is being trained."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flowcut_napari.core.masks_file import MasksFile, wait_for_all
 from flowcut_napari.core.store import SUFFIX
 from flowcut_napari.widgets.curate.desk import CurationDesk
 from flowcut_napari.widgets.session.elsewhere import ask_place, save_elsewhere
+from flowcut_napari.widgets.train.closing import may_let_go
 from flowcut_napari.widgets.workbench import Workbench
 
 # A disk takes milliseconds; longer than this for all files together is worth a question.
@@ -39,7 +40,8 @@ class CloseGuard(QObject):
     def eventFilter(self, watched: Any, event: Any) -> bool:  # Qt's name
         """Keep the window open if the user wants that."""
         if event.type() == QEvent.Type.Close and watched is self.window and not self._bench.is_shut:
-            if all(self._may_let_go(file) for file in self._unsaved_files()):
+            # What is asked last can still be refused: then nothing was let go of.
+            if all(self._may_let_go(file) for file in self._unsaved_files()) and may_let_go(self._bench, self.window):
                 return False
             event.ignore()
             return True

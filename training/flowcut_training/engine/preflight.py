@@ -34,6 +34,7 @@ def check_run_plan(
     device: str = "auto",
     weights: Mapping[str, Path] | None = None,
     world: int = 1,
+    measures: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """Yield what is found out of a run that is planned, as events; nothing is written.
 
@@ -47,6 +48,8 @@ def check_run_plan(
         As of `TrainingPlan`.
     world : int
         Processes that it will have.
+    measures : bool
+        Whether memory and time are measured, which takes some seconds of the device.
     """
     problems = 0
     parts = [
@@ -58,7 +61,7 @@ def check_run_plan(
     ]
     for number, part in enumerate(parts, start=1):
         # Measuring takes a while, which is wasted on what cannot start.
-        if problems and number == len(parts):
+        if number == len(parts) and (problems or not measures):
             break
         try:
             for event in part:
