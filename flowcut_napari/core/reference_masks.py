@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pycocotools import mask as coco
 
+from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.frames import Video
 from flowcut_napari.core.images import natural_key
@@ -70,8 +71,15 @@ class ReferenceMasks:
         return unpack(found.void).view(bool) if found is not None and found.void is not None else None
 
 
-def pseudo_reference(masks: VideoMasks, video: Video) -> ReferenceMasks:
-    """Take pseudo-masks as they were saved for what predictions are compared with.
+def pseudo_reference(masks: VideoMasks, video: Video, curation: Curation | None = None) -> ReferenceMasks:
+    """Take pseudo-masks for what predictions are compared with.
+
+    Parameters
+    ----------
+    masks : VideoMasks
+    video : Video
+    curation : Curation, optional
+        Of these masks: what was rejected is left out, and labels are identities over time; else ids in each frame.
 
     Raises
     ------
@@ -80,18 +88,27 @@ def pseudo_reference(masks: VideoMasks, video: Video) -> ReferenceMasks:
     """
     size = (masks.video.height, masks.video.width)
     _same_size("its pseudo-masks", size, video)
-    frames = {
-        frame.index: ReferenceFrame(
-            tuple(
-                # Numbers that somebody gave may be of any height; 0 would be background.
-                (1 + (item.id - 1) % _LARGEST_LABEL, Packed(size=[*size], counts=item.segmentation["counts"].encode()))
-                for item in frame.instances
+    frames = {}
+    for place, frame in enumerate(masks.frames):
+        chosen = frame.instances
+        if curation is not None:
+            chosen = tuple(chosen[spot] for spot in curation.left[place])
+        if frame.index < len(video):
+            frames[frame.index] = ReferenceFrame(
+                tuple(
+                    (
+                        _label_of(curation.identity[frame.index, item.id] if curation is not None else item.id),
+                        Packed(size=[*size], counts=item.segmentation["counts"].encode("ascii")),
+                    )
+                    for item in chosen
+                )
             )
-        )
-        for frame in masks.frames
-        if frame.index < len(video)
-    }
     return ReferenceMasks("pseudo-masks", masks.video.name, size, frames)
+
+
+def _label_of(number: int) -> int:
+    """Return a label for a number that somebody may have given, of any height; 0 would be background."""
+    return 1 + (number - 1) % _LARGEST_LABEL
 
 
 def find_ground_truth(video: Video) -> Path | None:

@@ -25,7 +25,9 @@ _TEXT = 12
 # Reads on the canvas of both themes.
 _INK = (0.55, 0.57, 0.6, 1.0)
 # Between frames: a share of the height of one; captions stand there.
-_GAP = 0.06
+_GAP = 0.1
+# Of the canvas, filled by the frames.
+_MARGIN = 0.97
 
 
 class PredictionLayers:
@@ -121,6 +123,21 @@ class PredictionLayers:
             self._remove(viewer, _CAPTIONS)
         return has_changed
 
+    def fit(self) -> None:
+        """Bring all frames into sight, as large as the canvas allows; their layers need not be there yet."""
+        viewer = self._viewer_of()
+        if viewer is None:
+            return
+        # napari's own way counts what is hidden, and knows nothing of what is still to come.
+        corners = [self._corner_of(number) for number in range(len(self._panels()))]
+        height = max(top for top, _ in corners) + self.video.height
+        width = max(left for _, left in corners) + self.video.width
+        # Captions stand above the first row.
+        top = -self._gap if len(corners) > 1 else 0.0
+        rows, columns = self._room
+        viewer.camera.center = (0.0, (top + height - 1) / 2, (width - 1) / 2)
+        viewer.camera.zoom = _MARGIN * min(rows / (height - top), columns / width)
+
     def refresh(self) -> None:
         """Draw what has changed, and bring the table of the predictions up to date."""
         for role, data in self._data.items():
@@ -188,8 +205,11 @@ class PredictionLayers:
         rows, columns = self._room
         across = columns_for(count, (height, width), columns / max(1.0, rows))
         row, column = divmod(panel, across)
-        gap = max(2.0, _GAP * min(height, width))
-        return row * (height + gap), column * (width + gap)
+        return row * (height + self._gap), column * (width + self._gap)
+
+    @property
+    def _gap(self) -> float:
+        return max(2.0, _GAP * min(self.video.height, self.video.width))
 
     @property
     def _room(self) -> tuple[float, float]:
@@ -247,7 +267,7 @@ class PredictionLayers:
             size=1,
             face_color="transparent",
             border_color="transparent",
-            text={"string": list(panels), "size": _TEXT, "color": _INK, "anchor": "lower_left"},
+            text={"string": list(panels), "size": _TEXT, "color": _INK, "anchor": "upper_left"},
             axis_labels=styles.AXES[1:],
             metadata={KEY: {"role": _CAPTIONS, "video": self.video.name}},
         )

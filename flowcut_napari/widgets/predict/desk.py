@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from flowcut_napari.core.predictions import Prediction
-from flowcut_napari.core.reference_masks import (
-    Kind,
-    ReferenceMasks,
-    find_ground_truth,
-    overlaps,
-    pseudo_reference,
-    read_ground_truth,
-)
-from flowcut_napari.core.store import VideoMasks
+from flowcut_napari.core.reference_masks import Kind, ReferenceMasks, overlaps
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer.prediction_arrays import Mode, PredictionView
 from flowcut_napari.viewer.prediction_layers import PredictionLayers
 from flowcut_napari.widgets.endings import quietly
 from flowcut_napari.widgets.predict.errand import Errand
+from flowcut_napari.widgets.predict.references import References
 from flowcut_napari.widgets.workbench import Workbench
 
 
@@ -60,8 +52,8 @@ class PredictionDesk(QObject):
     ----------
     view : PredictionView
         What the layers show.
-    problem : str
-        Why ground truth cannot be read; empty if it can.
+    references : References
+        What they can be compared with.
     highlighted : int
         The track that is seen alone; 0 for all.
     """
@@ -72,21 +64,17 @@ class PredictionDesk(QObject):
         super().__init__(bench)
         self._bench = bench
         self.view = PredictionView()
-        self.problem = ""
+        self.references = References(bench, self)
+        self.references.changed.connect(self._on_references)
         self.highlighted = 0
         self._is_seen = False
         self._layers: PredictionLayers | None = None
         self._predictions: weakref.WeakKeyDictionary[Video, Prediction] = weakref.WeakKeyDictionary()
-        self._truths: weakref.WeakKeyDictionary[Video, ReferenceMasks] = weakref.WeakKeyDictionary()
-        # Where ground truth was looked for already, in vain.
-        self._tried: weakref.WeakSet[Video] = weakref.WeakSet()
-        self._pseudo_of: VideoMasks | None = None
         self._table: np.ndarray | None = None
         self._table_of: tuple[Prediction, ReferenceMasks] | None = None
         self._has_chosen = False
-        self._truth_errand = self._errand(self._on_truth, self._on_no_truth)
-        self._pseudo_errand = self._errand(self._on_pseudo, self._on_no_pseudo)
-        self._overlap_errand = self._errand(self._on_overlaps, self._on_no_overlaps)
+        self._overlapping = Errand(self)
+        self._overlapping.done.connect(self._on_overlaps)
         # One layer in each turn of the event loop: each takes napari a moment.
         self._maker = QTimer(self)
         self._maker.setInterval(0)
@@ -100,12 +88,6 @@ class PredictionDesk(QObject):
         bench.frame_changed.connect(self.changed)
         bench.closing.connect(self.shutdown)
         self._on_video()
-
-    def _errand(self, on_done: Callable[..., None], on_failed: Callable[[str], None]) -> Errand:
-        errand = Errand(self)
-        errand.done.connect(on_done)
-        errand.failed.connect(on_failed)
-        return errand
 
     # What is looked at.
 
@@ -124,11 +106,6 @@ class PredictionDesk(QObject):
         """What there is to compare with."""
         found: dict[Kind, ReferenceMasks | None] = {"ground truth": self.view.truth, "pseudo-masks": self.view.pseudo}
         return tuple(kind for kind, masks in found.items() if masks is not None)
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether ground truth is being read."""
-        return self._truth_errand.is_going_on
 
     def put(self, video: Video, prediction: Prediction) -> None:
         """Take up predictions of a video, whichever is looked at."""
@@ -168,14 +145,9 @@ class PredictionDesk(QObject):
 
     def open_truth(self, path: Path) -> None:
         """Read ground truth of the video that is looked at from somewhere else."""
-        video = self._bench.video
-        if video is None:
-            return
-        self.problem = ""
         self._has_chosen = True
         self.view.compared = "ground truth"
-        self._truth_errand.start(lambda is_wanted: (read_ground_truth(path, video, is_wanted), weakref.ref(video)))
-        self.changed.emit()
+        self.references.open_truth(path)
 
     # How they agree.
 
@@ -206,14 +178,10 @@ class PredictionDesk(QObject):
         prediction, reference = self.view.prediction, self.view.reference
         if prediction is None or reference is None or self._table_of == (prediction, reference):
             return
-        self._overlap_errand.start(lambda _: (overlaps(prediction, reference), (prediction, reference)))
+        self._overlapping.start(lambda _: (overlaps(prediction, reference), (prediction, reference)))
 
     def _on_overlaps(self, found: tuple[np.ndarray, tuple[Prediction, ReferenceMasks]]) -> None:
         self._table, self._table_of = found
-        self.changed.emit()
-
-    def _on_no_overlaps(self, why: str) -> None:
-        self.problem = why
         self.changed.emit()
 
     # The page.
@@ -222,7 +190,7 @@ class PredictionDesk(QObject):
         """Say that the tab is looked at: the predictions come into the canvas."""
         self._leaving.stop()
         self._is_seen = True
-        self._find_references()
+        self.references.find()
         if self._layers is not None:
             self._layers.restore()
         self._show()
@@ -248,8 +216,8 @@ class PredictionDesk(QObject):
         """End all that goes on. May be called again."""
         self._maker.stop()
         self._leaving.stop()
-        for errand in (self._truth_errand, self._pseudo_errand, self._overlap_errand):
-            errand.drop()
+        self.references.shutdown()
+        self._overlapping.drop()
         # A window that is being torn down takes its layers along.
         self._layers = None
 
@@ -257,20 +225,16 @@ class PredictionDesk(QObject):
 
     def _on_video(self) -> None:
         self._close(has_moved_on=True)
+        self.references.follow()
+        self._take_references()
         video = self._bench.video
-        self._truth_errand.drop()
-        self._pseudo_errand.drop()
-        self.problem = ""
-        self._pseudo_of = None
-        self.view.pseudo = None
-        self.view.truth = self._truths.get(video) if video is not None else None
         self._take(self._predictions.get(video) if video is not None else None)
         if self._is_seen:
-            self._find_references()
+            self.references.find()
 
     def _on_saved(self) -> None:
         if self._is_seen:
-            self._find_references()
+            self.references.find()
 
     def _take(self, prediction: Prediction | None) -> None:
         self.view.prediction = prediction
@@ -282,48 +246,14 @@ class PredictionDesk(QObject):
         self._ask_overlaps()
         self._show()
 
-    def _find_references(self) -> None:
-        """Read what predictions can be compared with, as far as it is at hand."""
-        video, saved = self._bench.video, self._bench.results.saved
-        if video is None:
-            return
-        if saved is not None and saved is not self._pseudo_of:
-            self._pseudo_errand.start(lambda _: (pseudo_reference(saved, video), saved, weakref.ref(video)))
-        if self.view.truth is None and video not in self._tried and not self._truth_errand.is_going_on:
-            self._tried.add(video)
-            if (path := find_ground_truth(video)) is not None:
-                self._truth_errand.start(
-                    lambda is_wanted: (read_ground_truth(path, video, is_wanted), weakref.ref(video))
-                )
-
-    def _on_pseudo(self, found: tuple[ReferenceMasks, VideoMasks, weakref.ref[Video]]) -> None:
-        reference, saved, video = found
-        if video() is self._bench.video:
-            self.view.pseudo, self._pseudo_of = reference, saved
-            self._on_references()
-
-    def _on_no_pseudo(self, why: str) -> None:
-        self.problem = why
-        self.changed.emit()
-
-    def _on_truth(self, found: tuple[ReferenceMasks, weakref.ref[Video]]) -> None:
-        reference, video = found[0], found[1]()
-        if video is None:
-            return
-        self._truths[video] = reference
-        if video is self._bench.video:
-            self.view.truth = reference
-            self._on_references()
-
-    def _on_no_truth(self, why: str) -> None:
-        self.problem = why
-        self._choose()
-        self.changed.emit()
-
     def _on_references(self) -> None:
+        self._take_references()
         self._choose()
         self._ask_overlaps()
         self._show()
+
+    def _take_references(self) -> None:
+        self.view.pseudo, self.view.truth = self.references.pseudo, self.references.truth
 
     def _choose(self) -> None:
         """Compare with what there is, if nobody has chosen: ground truth, else pseudo-masks."""
@@ -343,8 +273,10 @@ class PredictionDesk(QObject):
             if self._layers is None:
                 self._layers = PredictionLayers(bench.viewer, bench.video, self.view)
                 self._layers.arrange()
+                if len(self._layers.panels) > 1:
+                    self._layers.fit()
             elif self._layers.arrange():
-                bench.viewer.reset_view()
+                self._layers.fit()
             self._layers.refresh()
             if self._layers.missing():
                 self._maker.start()
@@ -360,8 +292,6 @@ class PredictionDesk(QObject):
         if layers[missing[0]] is None:  # the frames are gone
             self._maker.stop()
         elif len(missing) == 1:
-            if len(layers.panels) > 1:
-                self._bench.viewer.reset_view()
             layers.highlight(self.highlighted)
 
     def _close(self, *, has_moved_on: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -87,42 +86,40 @@ class PredictProgress:
             return "reading the results …"
         if self.state == "cancelling":
             return "cancelling …"
+        if self.state == "failed":
+            return printable(f"failed: {self.text}")
         return printable(self.text)
 
 
 def describe_prediction(prediction: Prediction) -> str:
-    """Say in a line or two what was found.
+    """Say in a line what was found.
 
     Examples
     --------
     >>> describe_prediction(Prediction(Path("out"), "toys", (4, 4), (0, 2), (), "m.safetensors", 200, 1, 0.5))
-    'toys, step 200: no instance in 2 frames, 4.0 frames/s, whole video at once'
+    'step 200 · no instance · 2 frames at 4.0/s, whole'
     """
     count, frames = len(prediction.tracks), len(prediction.frames)
-    found = f"{count or 'no'} instance{'s' if count > 1 else ''} in {frames} frame{'s' if frames != 1 else ''}"
-    parts = [found]
-    if prediction.seconds:
-        parts.append(f"{frames / prediction.seconds:.1f} frames/s")
-    windows = prediction.windows
-    parts.append("whole video at once" if windows == 1 else f"in {windows} windows for want of memory, or as asked")
-    step = f", step {prediction.step:,}" if prediction.step is not None else ""
-    return printable(f"{prediction.video}{step}: {', '.join(parts)}")
+    parts = [] if prediction.step is None else [f"step {prediction.step:,}"]
+    parts.append(f"{count or 'no'} instance{'s' if count > 1 else ''}")
+    speed = f" at {frames / prediction.seconds:.1f}/s" if prediction.seconds else ""
+    seen = "whole" if prediction.windows == 1 else f"{prediction.windows} windows"
+    parts.append(f"{frames} frame{'s' if frames != 1 else ''}{speed}, {seen}")
+    return " · ".join(parts)
 
 
-def describe_overlap(iou: float | None, mean: float | None, frames: int, kind: str) -> str:
+def describe_overlap(iou: float | None, mean: float | None) -> str:
     """Say how the foreground agrees with what it is compared with.
 
     Examples
     --------
-    >>> describe_overlap(0.8671, 0.71, 24, "ground truth")
-    'IoU with ground truth: 0.87 in this frame, 0.71 over 24 frames'
-    >>> describe_overlap(None, 0.71, 2, "ground truth")
-    'IoU with ground truth: none in this frame, 0.71 over 2 frames'
+    >>> describe_overlap(0.8671, 0.71), describe_overlap(None, 0.71)
+    ('IoU here 0.87, mean 0.71', 'IoU here none, mean 0.71')
     """
-    if mean is None or math.isnan(mean):
-        return f"no frame has both predictions and {kind}"
-    here = "none" if iou is None or math.isnan(iou) else f"{iou:.2f}"
-    return f"IoU with {kind}: {here} in this frame, {mean:.2f} over {frames} frame{'s' if frames != 1 else ''}"
+    if mean is None:
+        return "IoU: no frame can be compared"
+    here = "none" if iou is None else f"{iou:.2f}"
+    return f"IoU here {here}, mean {mean:.2f}"
 
 
 def number_in(event: dict[str, Any], name: str) -> int:

@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-_HEIGHT = 54
+_HEIGHT = 44
 _LOW, _HIGH = QColor(224, 108, 70), QColor(86, 180, 233)
 
 

@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 from flowcut_napari.core.predictions import PredictedTrack, Prediction
 from flowcut_napari.core.preview import COLOURS
 
-_MOST_ROWS = 5
+_MOST_ROWS = 4
+_ROW = 22
 _SWATCH = 12
 
 
@@ -35,6 +36,8 @@ class TrackTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setHorizontalHeaderLabels(["instance", "score", "frames"])
         self.verticalHeader().hide()
+        self.verticalHeader().setMinimumSectionSize(_ROW)
+        self.verticalHeader().setDefaultSectionSize(_ROW)
         self.setShowGrid(False)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
@@ -80,7 +83,7 @@ class TrackTable(QTableWidget):
             self.item(row, 0).setIcon(_swatch(track.id))
         self.blockSignals(False)
         rows = min(_MOST_ROWS, max(1, len(tracks)))
-        height = self.horizontalHeader().sizeHint().height() + rows * self.verticalHeader().defaultSectionSize() + 6
+        height = self.horizontalHeader().sizeHint().height() + rows * _ROW + 6
         self.setFixedHeight(height)
         self.setVisible(bool(tracks))
 

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -157,14 +156,19 @@ class PredictTab(QWidget):
             self._legend(),
             self._reference_row(),
             self.strip,
-            self.overlap,
-            self.worst,
+            self._overlap_row(),
             self.problem,
         ):
             if isinstance(part, QWidget):
                 layout.addWidget(part)
             else:
                 layout.addLayout(part)
+
+    def _overlap_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.addWidget(self.overlap, 1)
+        row.addWidget(self.worst)
+        return row
 
     def _title_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -217,11 +221,9 @@ class PredictTab(QWidget):
         self.reference.setToolTip("What predictions are compared with")
         self.reference.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.reference.activated.connect(self._choose_reference)
-        self.choose_truth = QToolButton()
+        self.choose_truth = QPushButton("Choose…")
         self.choose_truth.setObjectName("choose_truth")
-        self.choose_truth.setText("Choose…")
         self.choose_truth.setToolTip("Read ground truth of this video from somewhere else")
-        self.choose_truth.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.choose_truth)
         menu.addAction("Folder of indexed PNG…").triggered.connect(self._ask_truth_folder)
         menu.addAction("YouTube-VIS json…").triggered.connect(self._ask_truth_file)
@@ -244,7 +246,8 @@ class PredictTab(QWidget):
             if prediction is not None
             else "No predictions of this video yet: predict, or open those that were made before."
         )
-        self.summary.setToolTip(plain(printable(str(prediction.path))) if prediction is not None else "")
+        seen = "Whole: all frames were seen as one clip; windows: too long for that, or --window was given"
+        self.summary.setToolTip(plain(f"{seen}\n{printable(str(prediction.path))}") if prediction is not None else "")
         self._show_folder_row()
         if prediction is None:
             return
@@ -264,7 +267,7 @@ class PredictTab(QWidget):
             for kind in kinds:
                 self.reference.addItem(kind, kind)
             if not kinds:
-                self.reference.addItem("reading …" if desk.is_reading else "nothing is at hand")
+                self.reference.addItem("reading …" if desk.references.is_reading else "nothing is at hand")
             self.reference.setCurrentIndex(max(0, self.reference.findData(view.compared)))
         self.reference.setEnabled(len(kinds) > 1)
         reference = view.reference
@@ -283,9 +286,13 @@ class PredictTab(QWidget):
         video = self._bench.video
         self.strip.show_ious(ious, len(video) if video is not None else 1, self._bench.frame)
         mean = float(np.mean(list(ious.values()))) if ious else None
-        self.overlap.setText(describe_overlap(ious.get(self._bench.frame), mean, len(ious), view.compared))
-        self.problem.setText(printable(desk.problem))
-        self.problem.setVisible(bool(desk.problem))
+        self.overlap.setText(describe_overlap(ious.get(self._bench.frame), mean))
+        self.overlap.setToolTip(
+            f"IoU of all that is predicted, as one mask, with all of the {view.compared}; 1 where neither has a pixel. "
+            f"{len(ious)} frame{'s have' if len(ious) != 1 else ' has'} both"
+        )
+        self.problem.setText(printable(desk.references.problem))
+        self.problem.setVisible(bool(desk.references.problem))
 
     def _show_folder_row(self) -> None:
         self.folder.setEnabled(self.desk.prediction is not None)
