@@ -104,17 +104,15 @@ def place_of(video: Video, worst: WorstFrame | None, frames: int) -> int | None:
     if worst is None:
         return None
     wanted = PurePosixPath(worst.file).stem
-    if wanted:
-        # Names of frames repeat in other folders only, and one of these is looked at.
-        at_once = _stem(video, worst.place) if worst.place < len(video) else None
-        if at_once == wanted:
-            return worst.place
-        for place in range(len(video)):
-            if _stem(video, place) == wanted:
-                return place
+    names = frame_names(video)
+    if wanted in names:
+        # Frames of several folders may share names; then it is where it was.
+        at_once = worst.place < len(names) and names[worst.place] == wanted
+        return worst.place if at_once else names.index(wanted)
     return worst.place if len(video) == frames else None
 
 
-def _stem(video: Video, place: int) -> str | None:
-    path = video.frame_path(place)
-    return path.stem if path is not None else None
+def frame_names(video: Video) -> list[str]:
+    """Return what the frames of a video are called, without suffixes; their places where they are no files."""
+    paths = (video.frame_path(place) for place in range(len(video)))
+    return [str(place) if path is None else path.stem for place, path in enumerate(paths)]

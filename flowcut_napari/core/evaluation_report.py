@@ -1,9 +1,7 @@
-"""What ``flowcut evaluate --json`` found, read strictly, and what of it stands in tables."""
+"""What ``flowcut evaluate --json`` found, read strictly."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,20 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flowcut_napari.core.errors import InputError, printable
-from flowcut_napari.core.published_results import PublishedRow, published_rows
 
 Kind = Literal["ytvis", "davis"]
-# Of the tables of papers, by the names of `stats`; further numbers are in tooltips and in the csv.
-COLUMNS: Mapping[Kind, Mapping[str, str]] = {
-    "ytvis": {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10")},
-    "davis": {"J&F-Mean": "J&F", "J-Mean": "J", "F-Mean": "F"},
+# All numbers of an evaluation.
+STATS: Mapping[Kind, tuple[str, ...]] = {
+    "ytvis": ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"),
+    "davis": ("J&F-Mean", *(f"{name}-{measure}" for name in "JF" for measure in ("Mean", "Recall", "Decay"))),
 }
-_MEASURES = ("Mean", "Recall", "Decay")
-_STATS: Mapping[Kind, tuple[str, ...]] = {
-    "ytvis": (*COLUMNS["ytvis"], "AR100", "ARs", "ARm", "ARl"),
-    "davis": ("J&F-Mean", *(f"{name}-{measure}" for name in "JF" for measure in _MEASURES)),
-}
-UNDEFINED = "–"  # noqa: RUF001  # as tables have it
 
 
 @dataclass(frozen=True)
@@ -220,7 +211,7 @@ def read_report(kind: Kind, document: Mapping[str, Any]) -> Report:
         first = error.errors()[0]
         raise _unreadable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     for stats in (report.stats, report.stats_above):
-        if stats is not None and (missing := [name for name in _STATS[kind] if name not in stats]):
+        if stats is not None and (missing := [name for name in STATS[kind] if name not in stats]):
             raise _unreadable(f"it has no {missing[0]}")
     return report
 
@@ -291,109 +282,3 @@ def _report(
 ) -> Report:
     places = Path(document.ground_truth), Path(document.predictions)
     return Report(kind, *places, document.stats, threshold, above, tuple(videos), *counts, tuple(notes))
-
-
-# What stands in tables.
-
-
-@dataclass(frozen=True)
-class StatRow:
-    """A row of numbers as text, in percent, in the order of `COLUMNS`; ours, or published ones."""
-
-    label: str
-    values: tuple[str, ...]
-    tip: str
-    is_ours: bool
-
-
-def percent(value: float | None, *, can_be_negative: bool = False) -> str:
-    """Return a share in percent with one decimal.
-
-    Examples
-    --------
-    >>> percent(0.2434), percent(-1), percent(None), percent(-0.05, can_be_negative=True)
-    ('24.3', '–', '–', '-5.0')
-    """
-    if value is None or (value == -1 and not can_be_negative):
-        return UNDEFINED
-    return f"{100 * value:.1f}"
-
-
-def stat_rows(report: Report) -> list[StatRow]:
-    """Return the numbers of an evaluation, and under them published ones; see `published_rows`."""
-    rows = [_own_row(report, "all" if report.stats_above is not None else "these", report.stats)]
-    if report.stats_above is not None:
-        rows.append(_own_row(report, f"score ≥ {report.threshold:g}", report.stats_above))
-    return rows + [_published_row(report.kind, row) for row in published_rows(report.kind)]
-
-
-def _own_row(report: Report, label: str, stats: Mapping[str, float]) -> StatRow:
-    values = tuple(percent(stats[name]) for name in COLUMNS[report.kind])
-    tip = " · ".join(
-        f"{name} {percent(stats[name], can_be_negative=name.endswith('Decay'))}" for name in _STATS[report.kind]
-    )
-    return StatRow(label, values, f"{report.predictions}\n{tip}", True)
-
-
-def _published_row(kind: Kind, row: PublishedRow) -> StatRow:
-    mark = "*" if row.note else ""
-    values = tuple(
-        f"{row.values[name]:.1f}{mark if name == row.marked else ''}" if name in row.values else ""
-        for name in COLUMNS[kind]
-    )
-    tip = "\n".join(line for line in (f"{row.method} on {row.benchmark}", row.source, row.note) if line)
-    return StatRow(f"{row.method}, {row.short}", values, tip, False)
-
-
-def summary(report: Report) -> str:
-    """Say in a line what was evaluated."""
-    video, found = ("video", "detection") if report.kind == "ytvis" else ("sequence", "proposal")
-    counts = [
-        f"{number:,} {word}{'s' if number != 1 else ''}"
-        for number, word in (
-            (report.all_videos, video),
-            (report.all_objects, "object"),
-            (report.all_found, found),
-        )
-    ]
-    return ", ".join(counts)
-
-
-def numbers_csv(report: Report) -> str:
-    """Return all numbers as csv, shares of 1: a line for each row of `stat_rows`, an empty field for what is not known.
-
-    Published numbers are in the columns that they have, with their source.
-    """
-    names = _STATS[report.kind]
-    lines: list[list[object]] = [["row", *names, "source"]]
-    own = [("all", report.stats)]
-    if report.stats_above is not None:
-        own.append((f"score >= {report.threshold:g}", report.stats_above))
-    for label, stats in own:
-        known = ["" if stats[name] == -1 and not name.endswith("Decay") else stats[name] for name in names]
-        lines.append([label, *known, str(report.predictions)])
-    for row in published_rows(report.kind):
-        shares = [round(row.values[name] / 100, 6) if name in row.values else "" for name in names]
-        source = row.source + (f" ({row.note})" if row.note else "")
-        lines.append([f"{row.method}, {row.benchmark}", *shares, source])
-    return _csv(lines)
-
-
-def videos_csv(report: Report) -> str:
-    """Return the list of videos as csv, the worst first, shares of 1."""
-    found, score = ("detections", "best_iou") if report.kind == "ytvis" else ("proposals", "J&F-Mean")
-    lines: list[list[object]] = [
-        ["video", "objects", found, score, "worst_frame", "worst_file", "worst_iou", "address"]
-    ]
-    for video in report.videos:
-        worst = video.worst
-        where: list[object] = [worst.place, worst.file, worst.iou] if worst is not None else ["", "", ""]
-        mean = "" if video.score is None else video.score
-        lines.append([video.name, video.objects, video.found, mean, *where, video.address or ""])
-    return _csv(lines)
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()

@@ -39,6 +39,9 @@ OBJECTS = LayerStyle(opacity=0.5)
 SEEDS = LayerStyle(visible=False)
 AFFINITY = LayerStyle(opacity=0.8, others={"contrast_limits": (0.0, 1.0)})
 TRUTH = LayerStyle(opacity=0.5, visible=False)
+# Of a ground truth over masks that are compared with it: both are seen. The width is in pixels of the frame.
+OUTLINES = LayerStyle(opacity=0.95)
+OUTLINE_WIDTH = 3
 PREDICTIONS = LayerStyle(opacity=0.55)
 DIFFERENCES = LayerStyle(opacity=0.6)
 # Told apart by lightness, too: by anybody, and in print. Hit, miss and false of `core.predictions`.

@@ -132,8 +132,9 @@ def find_sequences(
                 f"{predictions}: is a DAVIS root; the annotations come first, the folder of predicted sequences second"
             )
         if not missing_as_empty or len(missing) == len(names):
+            hint = "; --missing-as-empty counts them as missed" if len(missing) < len(names) else ""
             raise InputError(
-                f"{predictions}: has no predictions of {_some(missing)}: {len(missing)} of {len(names)} sequences"
+                f"{predictions}: has no predictions of {_some(missing)}: {len(missing)} of {len(names)} sequences{hint}"
             )
     notes = [f"counted as nothing found, for want of predictions: {_some(missing)}"] if missing else []
     if others := sorted(found - set(names), key=natural_key):
