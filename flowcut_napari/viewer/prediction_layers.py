@@ -21,11 +21,11 @@ _FRAMES = {"pseudo-masks": "frame of pseudo-masks", "ground truth": "frame of gr
 _CAPTIONS = "captions"
 # From the bottom up.
 ROLES = (*_FRAMES.values(), *_FRAMES, PREDICTIONS, DIFFERENCES, _CAPTIONS)
-_TEXT = 12
+_TEXT = 10
 # Reads on the canvas of both themes.
 _INK = (0.55, 0.57, 0.6, 1.0)
 # Between frames: a share of the height of one; captions stand there.
-_GAP = 0.1
+_GAP = 0.11
 # Of the canvas, filled by the frames.
 _MARGIN = 0.97
 
