@@ -37,6 +37,7 @@ from flowcut_napari.widgets.session.keeper import session_of
 from flowcut_napari.widgets.session.offers import OfferBar
 from flowcut_napari.widgets.session.panel_link import PanelLink
 from flowcut_napari.widgets.story.widget import StoryTab
+from flowcut_napari.widgets.training_page import TrainingPage
 from flowcut_napari.widgets.tune.widget import TuneTab
 from flowcut_napari.widgets.video_bar import VideoBar
 from flowcut_napari.widgets.view_bar import ViewBar
@@ -49,9 +50,10 @@ if TYPE_CHECKING:
 _LEAST_WIDTH, _WIDTH = 390, 414
 _PAGE_KEYS = (
     ("Pages", "F1", "this table"),
-    ("Pages", "F2, F3, F4", "Masks, Curate, Dataset"),
+    ("Pages", "F2, F3, F4, F7", "Masks, Curate, Dataset, Train"),
     ("Pages", "F5", "make the masks of all frames, as the Run tab says"),
     ("Pages", "F6", "make the dataset, as the Export tab says"),
+    ("Pages", "F8", "start training, as the Train tab says"),
     ("Pages", "Page Down, Page Up", "the next clip of the dataset, the one before (Browse)"),
 )
 
@@ -84,7 +86,16 @@ class FlowCutPanel(QWidget):
         self.dataset_tabs = _tabs("dataset tabs", ((self.export, "Export"), (self.browse, "Browse")))
         self.export.browse_wanted.connect(self.show_dataset)
         self.curate = CuratePage(bench, _PAGE_KEYS)
-        self.pages = Pages((("Masks", self.tabs), ("Curate", self.curate), ("Dataset", self.dataset_tabs)))
+        self.training = TrainingPage(bench)
+        self.training.wanted.connect(self._show_training)
+        self.pages = Pages(
+            (
+                ("Masks", self.tabs),
+                ("Curate", self.curate),
+                ("Dataset", self.dataset_tabs),
+                ("Train", self.training),
+            )
+        )
         self.pages.changed.connect(self._on_page)
         self._keys = Keys(bench.viewer, self._page_acts())
         self._keys.cover(self)
@@ -95,7 +106,13 @@ class FlowCutPanel(QWidget):
         )
         self._dataset_keys.cover(self)
         self.session = session_of(bench)
-        tabs = {"Masks": self.tabs, "Curate": self.curate.tabs, "Dataset": self.dataset_tabs}
+        self.training.offer_what_goes_on(self.session.offers)
+        tabs = {
+            "Masks": self.tabs,
+            "Curate": self.curate.tabs,
+            "Dataset": self.dataset_tabs,
+            "Train": self.training.tabs,
+        }
         # What is wrong with saving is seen on the other pages, too.
         self.saving = SaveBar(self.curate.desk, only_trouble=True)
         for bar in (self.saving, self.curate.history.saving):
@@ -182,12 +199,17 @@ class FlowCutPanel(QWidget):
             "F4": partial(self.pages.show_page, self.dataset_tabs),
             "F5": self.run.run,
             "F6": self.export.export,
+            "F7": self._show_training,
+            "F8": self.training.train.start,
         }
 
     def show_keys(self) -> None:
         """Show what keys there are."""
         self.pages.show_page(self.curate)
         self.curate.tabs.setCurrentIndex(1)
+
+    def _show_training(self) -> None:
+        self.pages.show_page(self.training)
 
     def show_dataset(self, path: object) -> None:
         """Look at the clips of a dataset."""
@@ -263,7 +285,7 @@ class FlowCutPanel(QWidget):
 
     def _show_status(self, *_: object) -> None:
         bench = self.bench
-        if not self._is_making and bench.video is not None:
+        if self.pages.current is self.training or (not self._is_making and bench.video is not None):
             self.status.setText("")
         elif bench.trouble is not None:
             self.status.setText("no answer, see above")

@@ -28,9 +28,9 @@ from flowcut_napari.viewer.preferences import Preferences
 from flowcut_napari.viewer.video_layers import KEY, role_of
 from flowcut_napari.widgets.browse import opener
 from flowcut_napari.widgets.browse.desk import BrowseDesk, Window, browse_of
-from flowcut_napari.widgets.browse.recent import RecentDatasets, recent_path
 from flowcut_napari.widgets.browse.widget import BrowseTab
 from flowcut_napari.widgets.browse.words import origin_of
+from flowcut_napari.widgets.recent import Recent, recent_path
 from flowcut_napari.widgets.workbench import Workbench
 
 CLIP, MASKS = "dataset clip", "dataset masks"
@@ -550,17 +550,17 @@ def test_datasets_of_before_are_kept_from_window_to_window_if_settings_are(datas
             tab.show()
             open_in(tab, datasets / "ytvis")
             assert tab.path.itemText(0) == str(datasets / "ytvis")
-            wait_until(lambda: recent_path().exists() == bool(expected), "the list on disk")  # noqa: B023
+            wait_until(lambda: recent_path("datasets").exists() == bool(expected), "the list on disk")  # noqa: B023
             tab.hide()
             tab.deleteLater()
-        assert RecentDatasets(is_kept=True).paths == expected
+        assert Recent("datasets", is_kept=True).paths == expected
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema":"flowcut.datasets/1","datasets":5}', "\x00"])
 def test_a_damaged_list_of_datasets_is_none(content: str) -> None:
-    recent_path().parent.mkdir(parents=True, exist_ok=True)
-    recent_path().write_text(content)
-    assert RecentDatasets(is_kept=True).paths == []
+    recent_path("datasets").parent.mkdir(parents=True, exist_ok=True)
+    recent_path("datasets").write_text(content)
+    assert Recent("datasets", is_kept=True).paths == []
 
 
 # Putting frames together.

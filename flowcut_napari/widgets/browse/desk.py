@@ -20,8 +20,8 @@ from flowcut_napari.core.dataset_view import Dataset
 from flowcut_napari.viewer.clip_layers import ClipLayers, ClipPicture
 from flowcut_napari.widgets.browse.loader import ClipLoader, ClipRequest
 from flowcut_napari.widgets.browse.opener import DatasetOpener
-from flowcut_napari.widgets.browse.recent import RecentDatasets
 from flowcut_napari.widgets.endings import quietly
+from flowcut_napari.widgets.recent import Recent
 from flowcut_napari.widgets.workbench import Workbench
 
 
@@ -86,7 +86,7 @@ class BrowseDesk(QObject):
         self._layers = ClipLayers(bench.viewer)
         self._opener = DatasetOpener(self)
         self._loader = ClipLoader(self._tell_loaded, self._tell_unreadable)
-        self.recent = RecentDatasets(bool(bench.preferences.autosave_seconds))
+        self.recent = Recent("datasets", bool(bench.preferences.autosave_seconds))
         self.dataset: Dataset | None = None
         self.problem = ""
         self.filter = ""

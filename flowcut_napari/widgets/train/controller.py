@@ -18,6 +18,7 @@ from flowcut_napari.core.run_control import last_start
 from flowcut_napari.live.backend import BackendEnd
 from flowcut_napari.widgets.backend_process import BackendProcess
 from flowcut_napari.widgets.export.controller import export_of
+from flowcut_napari.widgets.recent import Recent
 from flowcut_napari.widgets.train.findings import Findings, window_words
 from flowcut_napari.widgets.train.launcher import Launcher
 from flowcut_napari.widgets.train.parameters import BackendAbout, Parameter
@@ -67,6 +68,7 @@ class TrainController(QObject):
         self._looking = 0
         preferences = bench.preferences
         self.launcher = Launcher(self.desk, preferences, self)
+        self.recent = Recent("runs", bool(preferences.autosave_seconds))
         self._asking = BackendProcess(preferences, self)
         self._asking.ended.connect(self._on_about)
         self._checking = BackendProcess(preferences, self)
@@ -251,7 +253,11 @@ class TrainController(QObject):
         self.settings = replace(self.settings, run="", resume=False)
         self._forget_findings()
         self.settings_changed.emit()
-        self.desk.watch(command.run, show=True)
+        self._show(command.run)
+
+    def _show(self, run: Path) -> None:
+        self.recent.put(str(run))
+        self.desk.watch(run, show=True)
 
     def resume(self, run: Path) -> None:
         """Go on with a run, with the dataset and the device that it had."""
@@ -275,7 +281,7 @@ class TrainController(QObject):
         except FlowCutError as error:
             self._bench.remarked.emit(window_words(str(error)))
             return
-        self.desk.watch(run, show=True)
+        self._show(run)
 
     def _on_launched(self) -> None:
         self._look()
