@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from flowcut_training.evaluation import DavisResult, YtvisResult
 
 _LONGEST_NAME = 32
+# Of DAVIS, two seconds of work at most: starting processes takes about as long.
+_FEW_FRAMES = 150
 
 
 def evaluate_ytvis(
@@ -98,8 +100,11 @@ def evaluate_davis(
     from flowcut_training.evaluation import evaluate_davis, find_sequences
 
     sequences, notes = find_sequences(ground_truth, predictions, subset=subset, missing_as_empty=missing_as_empty)
+    if workers is None:
+        frames = sum(len(files.annotations) for files in sequences.values())
+        workers = _workers(None) if frames > _FEW_FRAMES else 1
     with following.begin(len(sequences)):
-        result = evaluate_davis(sequences, workers=_workers(workers), on_sequence=following.advance)
+        result = evaluate_davis(sequences, workers=workers, on_sequence=following.advance)
     notes += [
         f"{sequence.name}: no object in its first annotation; it does not count"
         for sequence in result.per_sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,7 +143,7 @@ class EvaluateController(QObject):
     def _on_ended(self, end: BackendEnd) -> None:
         document, self._document = self._document, None
         if end.code != 0 or document is None:
-            text = end.reason or "the evaluation ended without a result"
+            text = re.sub(r"^it (?=was )", "the evaluation ", end.reason) or "the evaluation ended without a result"
             self._set(EvaluateProgress("failed", text=text))
             return
         try:

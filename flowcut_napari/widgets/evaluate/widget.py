@@ -133,7 +133,9 @@ class EvaluateTab(QWidget):
         self.subset.setToolTip("Only the sequences that the DAVIS root lists in ImageSets/2017/NAME.txt (or 2019)")
         self.missing = QCheckBox("counts as nothing found")
         self.missing.setObjectName("missing_as_empty")
-        self.missing.setToolTip("A sequence without predictions counts as one in which nothing was found; else it is an error")
+        self.missing.setToolTip(
+            "A sequence without predictions counts as one in which nothing was found; else it is an error"
+        )
         self.missing.toggled.connect(partial(edit, "missing_as_empty"))
         self._scores = _row(self.with_threshold, self.threshold, stretch=0)
         self._form = QFormLayout()
