@@ -65,6 +65,7 @@ class OwnedProcess:
         )
         self.pid = self._process.pid
         _alive.add(self)
+        threading.Thread(target=reap, args=(self._process,), daemon=True).start()
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._write, daemon=True).start()
 
@@ -102,7 +103,6 @@ class OwnedProcess:
                 self._tell(self._on_answer, answer)
         code = self._process.wait()
         self._outbox.put(None)
-        # What it started would go on without it.
         end_group(self._process)
         _alive.discard(self)
         if not self._stopped.is_set():
@@ -138,6 +138,12 @@ def describe_end(code: int, said: list[str]) -> str:
         return f"it was ended by {name}{hint}"
     last = " / ".join(line.strip() for line in said[-1:] if line.strip())
     return f"it failed: {last}" if last else f"it ended with the exit code {code}"
+
+
+def reap(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end of a process, and end what it started, which would go on without it and keep its pipes open."""
+    process.wait()
+    end_group(process)
 
 
 def ask_group(process: subprocess.Popen[bytes]) -> None:

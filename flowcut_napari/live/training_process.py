@@ -27,7 +27,7 @@ from flowcut_napari.core.run_events import EVENTS, LOG, EventFollower
 from flowcut_napari.core.run_history import RunHistory
 from flowcut_napari.core.times import utc
 from flowcut_napari.live.backend import backend_command, cannot_start, explain_end
-from flowcut_napari.live.owned import describe_end, end_group
+from flowcut_napari.live.owned import describe_end, end_group, reap
 
 _LONGEST_LINE, _SAID_BYTES = 1 << 20, 16_000
 KILLED = "it was killed from the window; what was done since the last checkpoint is lost"
@@ -175,12 +175,12 @@ class TrainingProcess:
         if process is None:
             self._tell(TrainingEnd(None, self._problem))
             return
+        threading.Thread(target=reap, args=(process,), daemon=True).start()
         # It would stand still if nobody took what it says; and a full disk is told here alone.
         for line in _lines(cast(BinaryIO, process.stdout)):
             if b'"error"' in line:
                 self._error = _reason_of(line) or self._error
         code = process.wait()
-        # What it started would go on without it.
         end_group(process)
         if self._was_left.is_set():
             return
