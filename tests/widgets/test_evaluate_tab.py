@@ -362,6 +362,24 @@ def test_a_ground_truth_that_the_user_deletes_does_no_harm(tab: EvaluateTab, ben
     wait_until(lambda: _truth(bench) is not None, "that of the other video")
 
 
+def test_the_ground_truth_of_one_video_never_lies_over_another(tab: EvaluateTab, bench: Workbench, data: Path) -> None:
+    over: list[tuple[str, str]] = []
+
+    def look() -> None:
+        layer = _truth(bench)
+        if layer is not None and bench.video is not None:
+            over.append((layer.metadata["flowcut"]["video"], bench.video.name))
+
+    bench.video_changed.connect(look)
+    _evaluate(tab, "ytvis", data / "gt.json", data / "pred.json")
+    for row in (0, 1, 2, 0):
+        _open(tab, row)
+        look()
+        wait_until(lambda: _truth(bench) is not None, "the ground truth")
+        look()
+    assert len(over) >= 4 and all(truth == video for truth, video in over)
+
+
 # What it is for.
 
 

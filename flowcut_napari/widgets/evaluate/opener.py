@@ -137,6 +137,7 @@ class WorstOpener(QObject):
         video = known.data.video if known is not None else opened.video
         self._shown = video
         if bench.video is not video:
+            self._truth.remove()
             bench.take(opened.entry, opened.video, opened.sisters)
         dims = bench.viewer.dims
         if opened.place is not None and dims.ndim >= 3:

@@ -11,7 +11,7 @@ from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.evaluation_report import Kind
 
 # Videos in the list, the worst first: more than anybody looks through.
-MOST_VIDEOS = 1000
+MOST_VIDEOS = 500
 # Of the paper, for YouTube-VIS.
 PAPER_SCORE = 0.8
 

@@ -38,6 +38,9 @@ _TIPS: dict[Kind, tuple[str, ...]] = {
 }
 _ROWS = 9
 _FEWEST_ROWS = 3
+# Of a column other than the name: letters, and pixels beside them, where the sign of the order stands.
+_LONGEST = 14
+_AIR = 22
 _ITEM = Qt.ItemDataRole
 
 
@@ -49,12 +52,18 @@ class VideosModel(QAbstractTableModel):
         self._kind: Kind = "ytvis"
         self._videos: list[VideoResult] = []
         self._order: list[VideoResult] = []
+        self._texts: dict[int, tuple[str, ...]] = {}
 
     def take(self, kind: Kind, videos: Sequence[VideoResult]) -> None:
         """Show these, the worst first as they come."""
         self.beginResetModel()
         self._kind, self._videos, self._order = kind, list(videos), list(videos)
+        self._texts = {id(video): _texts(video) for video in videos}
         self.endResetModel()
+
+    def widest(self, column: int) -> str:
+        """Return the longest text of a column, its heading among them."""
+        return max((_HEADINGS[self._kind][column], *(texts[column] for texts in self._texts.values())), key=len)
 
     def video(self, row: int) -> VideoResult:
         """Return the video of a row."""
@@ -92,7 +101,7 @@ class VideosModel(QAbstractTableModel):
             return None
         video = self._order[index.row()]
         if role == _ITEM.DisplayRole:
-            return _texts(video)[index.column()]
+            return self._texts[id(video)][index.column()]
         if role == _ITEM.ToolTipRole:
             return plain(printable_lines(tip_of(video)))
         if role == _ITEM.TextAlignmentRole:
@@ -188,10 +197,16 @@ class VideosTable(QTableView):
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.videos.take(kind, videos)
         header = self.horizontalHeader()
+        letters = self.fontMetrics()
         for column in range(self.videos.columnCount()):
+            # Not by contents: Qt would ask for all of them again and again.
             is_name = column == _NAME
-            mode = QHeaderView.ResizeMode.Stretch if is_name else QHeaderView.ResizeMode.ResizeToContents
-            header.setSectionResizeMode(column, mode)
+            header.setSectionResizeMode(
+                column, QHeaderView.ResizeMode.Stretch if is_name else QHeaderView.ResizeMode.Interactive
+            )
+            if not is_name:
+                text = self.videos.widest(column)[:_LONGEST]
+                header.resizeSection(column, letters.horizontalAdvance(text) + _AIR)
         rows = max(_FEWEST_ROWS, min(_ROWS, len(videos)))
         self.setFixedHeight(header.sizeHint().height() + rows * self.verticalHeader().defaultSectionSize() + 4)
 
