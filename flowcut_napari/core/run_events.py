@@ -194,4 +194,5 @@ def last_lines(path: Path, count: int = 200, most_bytes: int = 32 << 10) -> tupl
     lines = text.split("\n")
     if size > most_bytes:
         lines = lines[1:] or lines
-    return tuple(printable(line.rstrip("\r"))[:1000] for line in lines if line.strip())[-count:]
+    found = [line.rstrip("\r")[:1000] for line in lines if line.strip()][-count:]
+    return tuple(line if line.isprintable() else printable(line) for line in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,10 +78,17 @@ class _Known:
 
 
 class RunList:
-    """Looks through a folder for runs, again and again; of each only what was added is read."""
+    """Looks through a folder for runs, again and again; of each only what was added is read.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    rest : callable, optional
+        Called after each piece that was read; what it raises ends the look.
+    """
+
+    def __init__(self, rest: Callable[[], object] = lambda: None) -> None:
         self._known: dict[Path, _Known] = {}
+        self._rest = rest
 
     def scan(self, folder: Path) -> tuple[RunSummary, ...]:
         """Return all runs of a folder: itself, or up to two levels below; sorted by name.
@@ -95,10 +102,37 @@ class RunList:
         self._known = {path: self._known.get(path) or _Known(EventFollower(path, _ROWS)) for path in paths}
         found = []
         for path, known in self._known.items():
-            _read_on(path, known)
+            self._read_on(path, known)
             found.append(_summary(folder, path, known))
         views = [known.view for known in self._known.values()]
         return tuple(replace(run, changes=changes) for run, changes in zip(found, _changes(views), strict=True))
+
+    def _read_on(self, path: Path, known: _Known) -> None:
+        try:
+            about = os.stat(path / EVENTS)
+            stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
+        except (OSError, ValueError):
+            stamp = None
+        if stamp is not None and stamp == known.stamp:
+            return
+        self._rest()
+        known.problem = ""
+        while True:
+            batch = known.follower.poll(_PIECE)
+            if batch.is_anew:
+                known.history.clear()
+            known.history.add(batch.events)
+            if not batch.is_more:
+                break
+            self._rest()
+        known.view = known.history.view(known.follower.passed_over)
+        known.stamp = stamp
+        if batch.problem:
+            known.problem = batch.problem
+        elif not known.follower.is_there:
+            known.problem = f"{EVENTS} is missing: what happened in this run is not known"
+        elif known.view.start is None:
+            known.problem = known.view.remark or "its events tell no start"
 
 
 def list_runs(folder: Path) -> tuple[RunSummary, ...]:
@@ -142,32 +176,6 @@ def _folders_in(folder: Path, *, must: bool) -> list[Path]:
             ) from None
         return []  # one of many, which need not be ours
     return [folder / name for name in sorted(names)]
-
-
-def _read_on(path: Path, known: _Known) -> None:
-    try:
-        about = os.stat(path / EVENTS)
-        stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
-    except (OSError, ValueError):
-        stamp = None
-    if stamp is not None and stamp == known.stamp:
-        return
-    known.problem = ""
-    while True:
-        batch = known.follower.poll(_PIECE)
-        if batch.is_anew:
-            known.history.clear()
-        known.history.add(batch.events)
-        if not batch.is_more:
-            break
-    known.view = known.history.view(known.follower.passed_over)
-    known.stamp = stamp
-    if batch.problem:
-        known.problem = batch.problem
-    elif not known.follower.is_there:
-        known.problem = f"{EVENTS} is missing: what happened in this run is not known"
-    elif known.view.start is None:
-        known.problem = known.view.remark or "its events tell no start"
 
 
 def _summary(folder: Path, path: Path, known: _Known) -> RunSummary:

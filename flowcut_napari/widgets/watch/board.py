@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from flowcut_napari.core.errors import printable
-from flowcut_napari.core.run_history import RunView
+from flowcut_napari.core.run_records import Evaluation
+from flowcut_napari.widgets.watch.digest import Digest
+from flowcut_napari.widgets.watch.following import Watched
 from flowcut_napari.widgets.watch.plot import Curve, Plot
 
 # Values over which curves are smoothed, by the place of the slider.
 WINDOWS = (0, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 _FIRST_WINDOW = 4
+# Of the time, for drawing what is new.
+_MOST_SHARE = 0.02
 _PARTS = (
     ("classification", "classification", QColor(232, 150, 50)),
     ("mask", "mask", QColor(64, 182, 122)),
@@ -30,16 +35,23 @@ _OTHERS = tuple(
 _OWN = QColor(86, 156, 240)
 
 
-def _rate(view: RunView) -> np.ndarray:
-    seconds = view.figure("seconds")
-    return 1.0 / np.where(seconds > 0, seconds, np.nan)
+_Lines = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _named(name: str, factor: float = 1.0) -> Callable[[RunView], np.ndarray]:
-    return lambda view: view.figure(name) * factor if factor != 1 else view.figure(name)
+def _rate(digest: Digest) -> _Lines:
+    mean, low, high = (np.where(seconds > 0, seconds, np.nan) for seconds in digest.figure("seconds"))
+    return 1 / mean, 1 / high, 1 / low
 
 
-_SMALL: tuple[tuple[str, str, str, Callable[[RunView], np.ndarray], bool], ...] = (
+def _named(name: str, factor: float = 1.0) -> Callable[[Digest], _Lines]:
+    def lines(digest: Digest) -> _Lines:
+        mean, low, high = digest.figure(name)
+        return mean * factor, low * factor, high * factor
+
+    return lines
+
+
+_SMALL: tuple[tuple[str, str, str, Callable[[Digest], _Lines], bool], ...] = (
     ("lr", "learning rate", "Learning rate of all but the backbone", _named("lr"), False),
     ("rate", "steps a second", "Steps a second; the slower, the more a step waits or computes", _rate, True),
     (
@@ -55,12 +67,29 @@ _SMALL: tuple[tuple[str, str, str, Callable[[RunView], np.ndarray], bool], ...] 
 
 
 class CurveBoard(QWidget):
-    """The loss and its parts large, everything else small."""
+    """The loss and its parts large, everything else small.
+
+    Signals
+    -------
+    drawn
+        All plots show what is known.
+    """
+
+    drawn = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self._view: RunView | None = None
-        self._compared: Sequence[tuple[Path, RunView]] = ()
+        self._watched: Watched | None = None
+        self._compared: tuple[Watched, ...] = ()
+        self._runs: list[Path] = []
+        self._jobs: list[Callable[[], None]] = []
+        self._drawn_at = 0.0
+        self._turn = QTimer(self)
+        self._turn.setInterval(0)
+        self._turn.timeout.connect(self._draw_next)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.draw)
         self._hidden: frozenset[str] = frozenset()
         self.smooth = QSlider(Qt.Orientation.Horizontal)
         self.smooth.setObjectName("smoothing")
@@ -114,52 +143,124 @@ class CurveBoard(QWidget):
         """Values over which curves are smoothed."""
         return WINDOWS[self.smooth.value()]
 
-    def show_runs(self, view: RunView | None, compared: Sequence[tuple[Path, RunView]] = ()) -> None:
-        """Show a run, and others over it."""
-        self._view, self._compared = view, compared
-        self._draw()
+    def show_runs(self, watched: Watched | None, compared: Sequence[Watched] = ()) -> None:
+        """Show a run, and others over it; soon, and not so often that nothing else could be done."""
+        if watched is self._watched and list(compared) == list(self._compared):
+            return
+        is_same = [other.run for other in (*compared, watched) if other] == self._runs
+        self._watched, self._compared = watched, tuple(compared)
+        self._runs = [other.run for other in (*compared, watched) if other]
+        if not is_same:
+            self.draw()
+        elif not self._later.isActive():
+            rest = sum(plot.drawing_seconds for plot in self.plots) / _MOST_SHARE
+            self._later.start(round(1000 * max(0.0, self._drawn_at + rest - time.monotonic())))
 
-    def _draw(self) -> None:
-        view = self._view or RunView()
-        views = [view, *(other for _, other in self._compared)]
-        last = max([float(other.steps[-1]) for other in views if len(other.steps)], default=1.0)
-        window, is_alone = self.window, not self._compared
-        names = ["loss", *_told_apart([run for run, _ in self._compared])]
-        losses = [
-            Curve(names[place], other.steps, other.figure("loss"), self._colour(place), window, is_alone)
-            for place, other in enumerate(views)
+    def draw(self) -> None:
+        """Draw all curves anew, one plot in each turn of the event loop."""
+        self._later.stop()
+        self._drawn_at = time.monotonic()
+        self._jobs = [
+            self._draw_losses,
+            self._draw_parts,
+            self._draw_scores,
+            *(partial(self._draw_small, *row) for row in _SMALL),
         ]
-        how: dict[str, Any] = {"last_step": last, "is_log": self.log.isChecked(), "hidden": self._hidden}
-        self.loss.show_curves(losses, **how)
-        parts = [Curve(word, view.steps, view.figure(name), colour, window) for name, word, colour in _PARTS]
-        self.parts.show_curves(parts, **how)
-        scores = [Curve("AP", *_scores(other), self._colour(place), has_dots=True) for place, other in enumerate(views)]
-        self.score.show_curves(scores, last_step=last)
-        for name, _, _, values, is_smoothed in _SMALL:
-            curves = [
-                Curve(name, other.steps, values(other), self._colour(place), window if is_smoothed else 0, is_alone)
-                for place, other in enumerate(views)
-            ]
-            self.small[name].show_curves(curves, last_step=last)
+        self._turn.start()
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether all plots show what is known."""
+        return not self._jobs and not self._later.isActive()
+
+    def _draw_next(self) -> None:
+        if self._jobs:
+            self._jobs.pop(0)()
+        if not self._jobs:
+            self._turn.stop()
+            # All at once: for each change of the window all of it is put together anew.
+            for plot in self.plots:
+                plot.update()
+            self.drawn.emit()
+
+    def _all(self) -> list[Digest]:
+        """Return the curves of all runs, the watched one first."""
+        own = self._watched.digest if self._watched is not None else Digest()
+        return [own, *(other.digest for other in self._compared)]
+
+    def _last_step(self) -> float:
+        views = [other.view for other in (self._watched, *self._compared) if other is not None]
+        return max((float(view.step) for view in views), default=1.0)
+
+    def _draw_losses(self) -> None:
+        names = ["loss", *_told_apart([other.run for other in self._compared])]
+        curves = [
+            self._curve(names[place], other, other.figure("loss"), self._colour(place))
+            for place, other in enumerate(self._all())
+        ]
+        self._show_large(self.loss, curves)
+
+    def _draw_parts(self) -> None:
+        own = self._all()[0]
+        self._show_large(
+            self.parts,
+            [self._curve(word, own, own.figure(name), colour, is_alone=True) for name, word, colour in _PARTS],
+        )
+
+    def _show_large(self, plot: Plot, curves: list[Curve]) -> None:
+        plot.show_curves(curves, last_step=self._last_step(), is_log=self.log.isChecked(), hidden=self._hidden)
+
+    def _draw_scores(self) -> None:
+        scored = [self._watched.view.evaluations if self._watched is not None else ()]
+        scored += [other.view.evaluations for other in self._compared]
+        curves = [
+            Curve("AP", *_scores(found), self._colour(place), has_dots=True) for place, found in enumerate(scored)
+        ]
+        self.score.show_curves(curves, last_step=self._last_step())
+
+    def _draw_small(
+        self, name: str, title: str, tip: str, values: Callable[[Digest], _Lines], is_smoothed: bool
+    ) -> None:
+        curves = [
+            self._curve(title, other, values(other), self._colour(place), is_smoothed=is_smoothed)
+            for place, other in enumerate(self._all())
+        ]
+        self.small[name].show_curves(curves, last_step=self._last_step())
+
+    def _curve(
+        self,
+        name: str,
+        digest: Digest,
+        lines: _Lines,
+        colour: QColor,
+        *,
+        is_smoothed: bool = True,
+        is_alone: bool | None = None,
+    ) -> Curve:
+        mean, low, high = lines
+        window = self.window // digest.size if is_smoothed else 0
+        # Of several runs the faint lines would only hide each other.
+        has_raw = (not self._compared if is_alone is None else is_alone) and is_smoothed and self.window > 0
+        return Curve(name, digest.steps, mean, colour, window, (low, high) if has_raw else None)
 
     def _colour(self, place: int) -> QColor:
         return _OWN if place == 0 else _OTHERS[(place - 1) % len(_OTHERS)]
 
     def _on_options(self) -> None:
         self._window.setText(f"over {self.window}" if self.window else "off")
-        self._draw()
+        self.draw()
 
     def _toggle(self, name: str) -> None:
         self._hidden = self._hidden ^ {name}
-        self._draw()
+        self.draw()
 
     def _point(self, step: float | None) -> None:
         for plot in self.plots:
             plot.show_cursor(step)
 
 
-def _scores(view: RunView) -> tuple[np.ndarray, np.ndarray]:
-    found = [item for item in view.evaluations if "AP" in item.stats]
+def _scores(evaluations: Sequence[Evaluation]) -> tuple[np.ndarray, np.ndarray]:
+    found = [item for item in evaluations if "AP" in item.stats]
     return np.array([item.step for item in found], np.int64), np.array([100 * item.score for item in found], float)
 
 

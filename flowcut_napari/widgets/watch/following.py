@@ -12,6 +12,7 @@ from pathlib import Path
 from flowcut_napari.core.run_events import LOG, STOP, EventFollower, last_lines
 from flowcut_napari.core.run_history import RunHistory, RunView
 from flowcut_napari.core.run_state import RunState, judge_run
+from flowcut_napari.widgets.watch.digest import Digest, digest_of
 
 # Seconds from one look to the next: while somebody looks, when nothing has changed for a while, when nobody does.
 _SOON, _LATER, _SELDOM = 0.5, 1.5, 3.0
@@ -37,6 +38,8 @@ class Watched:
         Why its events cannot be read; empty if they can.
     is_loading : bool
         Whether more of them is about to come.
+    digest : Digest
+        Its curves.
     """
 
     run: Path
@@ -45,6 +48,7 @@ class Watched:
     log: tuple[str, ...] = ()
     problem: str = ""
     is_loading: bool = False
+    digest: Digest = field(default_factory=Digest)
 
 
 @dataclass
@@ -55,6 +59,7 @@ class _Followed:
     follower: EventFollower
     history: RunHistory = field(default_factory=RunHistory)
     log: tuple[str, ...] = ()
+    digest: Digest = field(default_factory=Digest)
     log_stamp: tuple[int, int] | None = None
     told: tuple[object, ...] | None = None
 
@@ -160,9 +165,10 @@ class Following:
             return
         if followed.told is None or news[0] != followed.told[0]:
             self._changed_at = time.monotonic()
+            followed.digest = digest_of(view)
         followed.told = news
         if not self._is_over and run in self._wanted:
-            self._on_news(Watched(run, view, state, followed.log, problem, is_loading))
+            self._on_news(Watched(run, view, state, followed.log, problem, is_loading, followed.digest))
 
     def _read_log(self, followed: _Followed) -> None:
         try:

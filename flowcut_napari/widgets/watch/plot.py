@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,9 @@ class Curve:
         Steps rise; what is not finite is not drawn.
     colour : QColor
     window : int
-        Values over which it is smoothed; the raw ones are drawn faintly behind.
-    is_raw : bool
-        Whether those are drawn.
+        Values over which it is smoothed.
+    raw : pair of (N,) arrays, optional
+        Between what it lies; drawn faintly behind it.
     has_dots : bool
         Whether each value is marked, where there are few.
     """
@@ -48,7 +49,7 @@ class Curve:
     values: np.ndarray
     colour: QColor
     window: int = 0
-    is_raw: bool = True
+    raw: tuple[np.ndarray, np.ndarray] | None = None
     has_dots: bool = False
 
 
@@ -89,6 +90,8 @@ class Plot(QWidget):
         self._last_step = 1.0
         self._cursor: float | None = None
         self._picture: QPixmap | None = None
+        self._hinted = 0
+        self.drawing_seconds = 0.0
         self._names: list[tuple[QRect, str]] = []
 
     # What is shown.
@@ -96,13 +99,21 @@ class Plot(QWidget):
     def show_curves(
         self, curves: Sequence[Curve], *, last_step: float, is_log: bool = False, hidden: frozenset[str] = frozenset()
     ) -> None:
-        """Show these curves from step 0 to a last one; those that are hidden stay in the legend."""
+        """Show these curves from step 0 to a last one; those that are hidden stay in the legend.
+
+        They are drawn here and now, since Qt would draw all plots of a window at once, and seen after an `update`.
+        """
         self._curves = [_Drawn(curve, smoothed(curve.values, _window(curve))) for curve in curves]
         self._is_log, self._hidden, self._last_step = is_log, hidden, max(1.0, last_step)
-        seen = [values for drawn in self._seen() for values in (drawn.curve.values, drawn.smooth)]
+        seen = [values for drawn in self._seen() for values in (*(drawn.curve.raw or ()), drawn.smooth)]
         self._range = value_range(seen, is_log=is_log)
-        self._forget()
-        self.updateGeometry()
+        if self.isVisible() and not self.visibleRegion().isEmpty():
+            self._picture = self._draw()
+        else:
+            self._picture = None
+        if (height := self.sizeHint().height()) != self._hinted:
+            self._hinted = height
+            self.updateGeometry()
 
     def show_cursor(self, step: float | None) -> None:
         """Show a cursor, and the values there in place of the last ones."""
@@ -223,6 +234,8 @@ class Plot(QWidget):
 
     def _draw(self) -> QPixmap:
         """Return axes and curves as a picture."""
+        # Of this thread alone: others may keep the processor.
+        began = time.thread_time()
         ratio = self.devicePixelRatioF()
         picture = QPixmap(QSize(max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))))
         picture.setDevicePixelRatio(ratio)
@@ -238,11 +251,11 @@ class Plot(QWidget):
             else:
                 self._draw_axes(painter, area)
                 painter.setClipRect(area)
-                painter.setRenderHint(QPainter.RenderHint.Antialiasing)
                 for drawn in reversed(self._seen()):
                     self._draw_curve(painter, area, drawn)
         finally:
             painter.end()
+        self.drawing_seconds = time.thread_time() - began
         return picture
 
     def _draw_axes(self, painter: QPainter, area: QRect) -> None:
@@ -268,11 +281,14 @@ class Plot(QWidget):
 
     def _draw_curve(self, painter: QPainter, area: QRect, drawn: _Drawn) -> None:
         curve = drawn.curve
-        if drawn.smooth is not curve.values and curve.is_raw:
+        # What is faint need not be smooth, too, which would take the most time of all.
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        if curve.raw is not None:
             painter.setPen(QPen(_faded(curve.colour, _FAINT), 1))
-            painter.drawPolyline(self._points(area, curve.steps, curve.values))
+            painter.drawPolyline(self._points(area, curve.steps, *curve.raw))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(curve.colour, 1.6))
-        points = self._points(area, curve.steps, drawn.smooth)
+        points = self._points(area, curve.steps, drawn.smooth, drawn.smooth)
         painter.drawPolyline(points)
         if len(points) == 1 or (curve.has_dots and len(points) <= area.width() // 6):
             painter.setBrush(curve.colour)
@@ -280,10 +296,12 @@ class Plot(QWidget):
                 painter.drawEllipse(points[place], 1.6, 1.6)
             painter.setBrush(Qt.BrushStyle.NoBrush)
 
-    def _points(self, area: QRect, steps: np.ndarray, values: np.ndarray) -> QPolygonF:
+    def _points(self, area: QRect, steps: np.ndarray, low: np.ndarray, high: np.ndarray) -> QPolygonF:
         if self._is_log:
-            values = np.where(values > 0, values, np.nan)
-        x, y = thinned(steps, values, 0.0, self._last_step, area.width())
+            is_one = low is high
+            low = np.where(low > 0, low, np.nan)
+            high = low if is_one else np.where(high > 0, high, np.nan)
+        x, y = thinned(steps, low, high, 0.0, self._last_step, area.width())
         across = area.left() + x * (area.width() / self._last_step)
         # Far beyond the area is out of sight just as well, and no number is too large for Qt.
         down = np.clip(self._place(y, area), area.top() - 1000.0, area.bottom() + 1000.0)
@@ -300,6 +318,8 @@ class Plot(QWidget):
                 painter.setPen(Qt.PenStyle.NoPen)
                 painter.setBrush(drawn.curve.colour)
                 painter.drawEllipse(QPointF(across, float(self._place(value, area))), 2.8, 2.8)
+        if self._title:  # there is little room, and others say it
+            return
         text = f"step {round(step):,}"
         width = painter.fontMetrics().horizontalAdvance(text) + 10
         left = min(max(float(area.left()), across - width / 2), self.width() - width - 1.0)

@@ -26,29 +26,35 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
     return np.where(count > 0, (sums[last] - sums[first]) / np.maximum(1, count), np.nan)
 
 
-def thinned(x: np.ndarray, y: np.ndarray, low: float, high: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a curve of at most two points in each of so many columns between two values of x: least and greatest.
+def thinned(
+    x: np.ndarray, low: np.ndarray, high: np.ndarray, left: float, right: float, columns: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a line that is seen as a curve is: at most two in each of so many columns.
 
     Parameters
     ----------
     x : (N,) array
         Rising.
-    y : (N,) array
-        What is not finite is left out.
+    low, high : (N,) arrays
+        Where the curve goes at each x; the same one for a plain curve. What is not finite is left out.
+    left, right : float
+        Where the columns begin and end.
     """
-    is_shown = np.isfinite(y)
+    is_shown = np.isfinite(low) & np.isfinite(high)
     if not is_shown.all():
-        x, y = x[is_shown], y[is_shown]
-    if len(x) <= 2 * columns or high <= low:
-        return x.astype(float), y
-    column = np.minimum(columns - 1, (x - low) * (columns / (high - low))).astype(np.int64)
+        x, low, high = x[is_shown], low[is_shown], high[is_shown]
+    if len(x) <= 2 * columns and low is high:
+        return x.astype(float), low
+    column = np.clip((x - left) * (columns / max(right - left, 1e-9)), 0, columns - 1).astype(np.int64)
     firsts = np.flatnonzero(np.diff(column, prepend=-1))
-    centres = low + (column[firsts] + 0.5) * ((high - low) / columns)
+    if not len(firsts):
+        return np.zeros(0), np.zeros(0)
+    centres = left + (column[firsts] + 0.5) * ((right - left) / columns)
     found = np.empty(2 * len(firsts))
-    found[0::2], found[1::2] = np.minimum.reduceat(y, firsts), np.maximum.reduceat(y, firsts)
+    found[0::2], found[1::2] = np.minimum.reduceat(low, firsts), np.maximum.reduceat(high, firsts)
     # The way that the curve goes, so that no line is drawn across a column twice.
-    ends = np.append(firsts[1:], len(y)) - 1
-    falls = np.flatnonzero(y[firsts] > y[ends])
+    ends = np.append(firsts[1:], len(x)) - 1
+    falls = np.flatnonzero(low[firsts] > low[ends])
     found[2 * falls], found[2 * falls + 1] = found[2 * falls + 1], found[2 * falls].copy()
     return np.repeat(centres, 2), found
 

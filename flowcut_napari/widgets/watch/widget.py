@@ -36,6 +36,7 @@ from flowcut_napari.widgets.workbench import Workbench
 
 _BAR = 1000
 _LOG_HEIGHT = 118
+_LOG_LINES = 400
 # Of the log, in a notice that says what went wrong.
 _LAST_LINES = 3
 _HINT = "Nothing is watched yet. Start a training in the Train tab, choose a run in the Runs tab, or open its folder."
@@ -49,6 +50,8 @@ class WatchTab(QWidget):
         self._bench = bench
         self.controller = watch_of(bench)
         self._is_counted = False
+        self._told: tuple[object, ...] | None = None
+        self._trouble: list[str] = []
         self._large: LargePreview | None = None
         self._make_head()
         self.board = CurveBoard()
@@ -63,6 +66,7 @@ class WatchTab(QWidget):
         self.log.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.log.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.log.setFixedHeight(_LOG_HEIGHT)
+        self.log.setMaximumBlockCount(_LOG_LINES)
         self.log.setToolTip("The last lines of log.txt")
         self._log_lines: tuple[str, ...] = ()
         self._body = QWidget()
@@ -81,6 +85,7 @@ class WatchTab(QWidget):
         layout.addStretch(1)
         self.controller.changed.connect(self.show_run)
         self.controller.compared_changed.connect(self._show_curves)
+        self.board.drawn.connect(self.show_words)
         self.show_run()
 
     def _make_head(self) -> None:
@@ -147,13 +152,24 @@ class WatchTab(QWidget):
     # What is shown.
 
     def show_run(self) -> None:
-        """Show what is known of the run; what is out of sight has time."""
+        """Show what is known of the run: its curves, and what is said beside them when they are drawn."""
+        controller, state = self.controller, self.controller.state
+        self._show_curves()
+        watched = controller.watched
+        told = (controller.run, watched is None, state.state, state.is_stopping, state.reason)
+        # What matters is said at once; each change costs the window the same, however small.
+        if told != self._told or not self.isVisible():
+            self._told = told
+            self.show_words()
+
+    def show_words(self) -> None:
+        """Show all but the curves."""
         run, watched, state = self.controller.run, self.controller.watched, self.controller.state
         self._body.setVisible(run is not None)
         self.folder.setVisible(run is not None)
         self.name.setText(printable(run.name or str(run)) if run is not None else _HINT)
         self.name.setToolTip(plain(str(run)) if run is not None else "")
-        for widget in (self.dot, self.word, self.bar, self.progress, self.stop, self.kill, self.resume):
+        for widget in (self.dot, self.word, self.bar):
             widget.setVisible(run is not None)
         view = watched.view if watched is not None else RunView()
         self._show_state(state, view)
@@ -164,10 +180,8 @@ class WatchTab(QWidget):
         if view.broken_clips:
             said.append(f"{view.broken_clips:,} clips could not be read and were passed over")
         _say(self.remark, "\n".join(text for text in said if text))
-        if self._is_counted or not self.isVisible():
-            self._show_curves()
-            self._show_rest(run, view)
-            self._show_log(watched.log if watched is not None else ())
+        self._show_rest(run, view)
+        self._show_log(watched.log if watched is not None else ())
 
     def _show_state(self, state: RunState, view: RunView) -> None:
         self.dot.show_state(state.state)
@@ -193,9 +207,9 @@ class WatchTab(QWidget):
         log = watched.log if watched is not None else ()
         last = [line for line in log[-_LAST_LINES:] if state.reason not in line]  # it need not be said twice
         lines = [state.reason or "it gave no reason", *(_cut(line) for line in last)]
-        if self.notice.isVisible() and getattr(self, "_told", None) == lines:
+        if self.notice.buttons and self._trouble == lines:
             return  # buttons that are made anew cannot be clicked
-        self._told = lines
+        self._trouble = lines
         actions: dict[str, Any] = {"notice_folder": ("Open run folder", self._show_folder)}
         if state.can_go_on:
             actions["notice_resume"] = ("Resume", self._resume)
@@ -207,9 +221,8 @@ class WatchTab(QWidget):
     def _show_curves(self) -> None:
         watched = self.controller.watched
         order = self.controller.training.compared
-        others = [(run, self.controller.compared[run].view) for run in order if run in self.controller.compared]
-        view = watched.view if watched is not None else None
-        self.board.show_runs(view, [(run, other) for run, other in others if run != self.controller.run])
+        known = self.controller.compared
+        self.board.show_runs(watched, [known[run] for run in order if run in known and run != self.controller.run])
 
     def _show_rest(self, run: Path | None, view: RunView) -> None:
         self.table.show_run(view)
@@ -225,10 +238,14 @@ class WatchTab(QWidget):
         self._log_title.setVisible(bool(lines))
         self.log.setVisible(bool(lines))
         if lines != self._log_lines:
-            self._log_lines = lines
+            before, self._log_lines = self._log_lines, lines
             bar = self.log.verticalScrollBar()
             was_at_end, place = bar.value() >= bar.maximum() - 1, bar.value()
-            self.log.setPlainText("\n".join(lines))
+            added = lines_after(before, lines)
+            if added is None:
+                self.log.setPlainText("\n".join(lines))
+            else:  # which takes far less time
+                self.log.appendPlainText("\n".join(added))
             bar.setValue(bar.maximum() if was_at_end else place)
 
     # What the controls do.
@@ -273,6 +290,22 @@ class WatchTab(QWidget):
         if watched is not None:
             self._large.show_previews(watched.run, watched.view.labels, watched.view.previews)
             self._large.show_place(place)
+
+
+def lines_after(before: tuple[str, ...], lines: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the lines that were added to the end of others; None if these are other lines altogether.
+
+    Examples
+    --------
+    >>> lines_after(("a", "b", "c"), ("b", "c", "d", "e")), lines_after(("a",), ("b",))
+    (('d', 'e'), None)
+    """
+    if not before:
+        return None
+    for place in range(len(lines) - 1, -1, -1):
+        if lines[place] == before[-1] and before[-place - 1 :] == lines[: place + 1]:
+            return lines[place + 1 :]
+    return None
 
 
 def _button(name: str, text: str, tip: str) -> QPushButton:
