@@ -18,9 +18,11 @@ from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.frames import Video
 from flowcut_napari.core.images import natural_key
 from flowcut_napari.core.json_stream import read_items
-from flowcut_napari.core.predictions import Prediction, frame_names
-from flowcut_napari.core.scoring import VOID, read_annotation, read_annotations
-from flowcut_napari.core.segmentations import Packed, area_of, read_segmentation, unpack
+from flowcut_napari.core.label_pictures import read_labels
+from flowcut_napari.core.prediction_files import frame_names
+from flowcut_napari.core.predictions import Prediction
+from flowcut_napari.core.scoring import VOID, read_annotations
+from flowcut_napari.core.segmentations import Packed, area_of, pack_mask, read_segmentation, unpack
 from flowcut_napari.core.store import VideoMasks
 
 Kind = Literal["pseudo-masks", "ground truth"]
@@ -207,11 +209,12 @@ def _read_pictures(folder: Path, video: Video, is_wanted: Callable[[], bool]) ->
         path = files.get(Path(video.frame_file(index) or f"{index:05d}").stem)
         if path is None:
             continue
-        labels = read_annotation(path)
-        _same_size(f"{path}", (labels.shape[0], labels.shape[1]), video)
+        labels = read_labels(path, video)
         frames[index] = ReferenceFrame(
-            tuple((int(number), _packed(labels == number)) for number in np.unique(labels) if number not in (0, VOID)),
-            _packed(labels == VOID) if (labels == VOID).any() else None,
+            tuple(
+                (int(number), pack_mask(labels == number)) for number in np.unique(labels) if number not in (0, VOID)
+            ),
+            pack_mask(labels == VOID) if (labels == VOID).any() else None,
         )
     if not frames:
         names = sorted(files, key=natural_key)
@@ -282,10 +285,6 @@ def _add(
             raise InputError(f"{where}, frame {place}: {error}") from None
         if packed is not None:
             found.setdefault(places[place], []).append((label, packed))
-
-
-def _packed(mask: np.ndarray) -> Packed:
-    return coco.encode(np.asfortranarray(mask.view(np.uint8)))
 
 
 def _same_size(what: str, size: tuple[Any, Any], video: Video) -> None:

@@ -28,6 +28,11 @@ def unpack(packed: Packed) -> np.ndarray:
     return coco.decode(packed)
 
 
+def pack_mask(mask: np.ndarray) -> Packed:
+    """Return pixels (height, width) bool as a packed code."""
+    return coco.encode(np.asfortranarray(mask.view(np.uint8)))
+
+
 def area_of(packed: Packed) -> int:
     """Return the pixels of a mask without decoding it."""
     return int(coco.area(packed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -320,7 +321,7 @@ def track_features(view: PredictionView) -> dict[str, list[Any]]:
     tracks = view.prediction.tracks[: view.count] if view.prediction is not None else ()
     return {
         "index": [track.id for track in tracks],
-        "score": [track.score for track in tracks],
+        "score": [math.nan if track.score is None else track.score for track in tracks],
         "frames": [track.seen for track in tracks],
     }
 

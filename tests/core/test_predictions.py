@@ -14,10 +14,12 @@ from conftest import write_frames
 from hypothesis import given
 from hypothesis import strategies as st
 from made_predictions import SIZE, box, change, change_result, made_video, write_prediction
+from made_results import write_indexed
 
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.masks import decode_rle, encode_rle
-from flowcut_napari.core.predictions import FALSE, HIT, MISS, NOTHING, Prediction, differences, read_prediction
+from flowcut_napari.core.prediction_files import read_prediction
+from flowcut_napari.core.predictions import FALSE, HIT, MISS, NOTHING, Prediction, differences
 from flowcut_napari.core.video import Video, open_video
 
 FIRST, SECOND = box(5, 5, 20, 20), box(15, 15, 20, 30)
@@ -107,7 +109,6 @@ HOSTILE: list[tuple[str, Callable[[Path], None], str]] = [
     ("mask a number", lambda folder: change_result(folder, segmentations=[3, None, None, None]), "run-length"),
     ("id a text", lambda folder: change_result(folder, video_id="1"), "none of a video"),
     ("schema", lambda folder: change(folder / "prediction.json", schema="flowcut.prediction/9"), "prediction/9"),
-    ("davis", lambda folder: change(folder / "prediction.json", format="davis"), "--format ytvis"),
     ("lists no videos", lambda folder: change(folder / "videos.json", videos=[]), "no videos"),
     ("a video without a name", lambda folder: change(folder / "videos.json", videos=[{"id": 1}]), "no name"),
     ("a list for a video", lambda folder: change(folder / "videos.json", videos=[[]]), "no name"),
@@ -129,7 +130,14 @@ def test_what_cannot_be_used_is_one_line(video: Video, folder: Path, spoil: Call
 def test_a_folder_without_predictions_says_what_to_give(tmp_path: Path, video: Video) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_prediction(tmp_path / "nowhere", video)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="flowcut predict -o"):
+        read_prediction(tmp_path / "empty", video)
+
+
+def test_frames_are_not_taken_for_predictions(tmp_path: Path, video: Video) -> None:
+    assert video.path.parent == tmp_path
+    with pytest.raises(InputError, match=r"00000\.png: a photograph"):
         read_prediction(tmp_path, video)
 
 
@@ -184,7 +192,7 @@ def test_what_the_prediction_says_of_itself_is_read(folder: Path, video: Video) 
     assert (read.step, read.windows, read.seconds, read.model) == (7, 1, 0.5, "/runs/a/model.safetensors")
     assert read.frames == (0, 1, 2, 3)
     assert [track.seen for track in read.tracks] == [2, 4]  # an empty mask is none
-    change(folder / "prediction.json", videos=[{"id": 1, "windows": {"count": 3, "size": 4}, "seconds": None}])
+    change(folder / "prediction.json", videos=[{"name": "clip", "windows": {"count": 3, "size": 4}, "seconds": None}])
     again = read_prediction(folder, video)
     assert (again.windows, again.seconds) == (3, None)
 
@@ -223,6 +231,38 @@ def test_frames_of_a_video_file_are_known_by_their_number(tmp_path: Path) -> Non
     mask = np.ones((film.height, film.width), bool)
     folder = write_prediction(tmp_path / "p", film, [(0.5, [mask] * 3)], frames=[0, 2, 4])
     assert read_prediction(folder, film).frames == (0, 2, 4)
+
+
+def pictures(folder: Path, video: Video, numbers: np.ndarray) -> Path:
+    """Write predictions as DAVIS has them."""
+    write_indexed(folder / video.name, numbers)
+    return folder
+
+
+def test_pictures_of_davis_are_tracks_without_scores(tmp_path: Path, video: Video) -> None:
+    numbers = np.zeros((4, *SIZE), np.uint8)
+    numbers[:, 4:20, 4:20] = 1
+    numbers[1:, 24:40, 30:50] = 3
+    read = read_prediction(pictures(tmp_path / "p", video, numbers), video)
+    assert [(track.id, track.score, track.seen) for track in read.tracks] == [(1, None, 4), (2, None, 3)]
+    assert not read.has_scores
+    for frame in range(4):
+        assert np.array_equal(read.paint(frame, 1.0), np.where(numbers[frame] == 3, 2, numbers[frame]))
+    (tmp_path / "p" / video.name / "00002.png").unlink()
+    assert read_prediction(tmp_path / "p", video).frames == (0, 1, 3)
+
+
+def test_pictures_that_do_not_fit_are_named(tmp_path: Path, video: Video) -> None:
+    folder = pictures(tmp_path / "p", video, np.ones((4, 9, 11), np.uint8))
+    with pytest.raises(InputError, match=r"00000\.png: 11x9, the video that is open is 64x48"):
+        read_prediction(folder, video)
+    other = made_video(tmp_path / "more", name="dog")
+    with pytest.raises(InputError, match="no such file"):
+        read_prediction(folder, other)
+    for path in (folder / video.name).iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+    with pytest.raises(InputError, match="none of its pictures is of a frame of clip"):
+        read_prediction(folder, video)
 
 
 def test_no_instance_at_all_is_a_prediction(tmp_path: Path, video: Video) -> None:

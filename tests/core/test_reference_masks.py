@@ -17,7 +17,7 @@ from flowcut_napari.core import CurationParameters, InstanceVerdict
 from flowcut_napari.core.clips import Curation
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.masks import encode_rle
-from flowcut_napari.core.predictions import read_prediction
+from flowcut_napari.core.prediction_files import read_prediction
 from flowcut_napari.core.reference_masks import (
     find_ground_truth,
     overlaps,
@@ -104,6 +104,11 @@ def test_pictures_of_no_frame_are_refused(tmp_path: Path, video: Video) -> None:
         path.rename(path.with_name(f"dog{path.name}"))
     with pytest.raises(InputError, match=r"no annotation fits a frame of clip; it has dog00000 to dog00003"):
         read_ground_truth(folder, video)
+
+
+def test_frames_are_not_taken_for_annotations(video: Video) -> None:
+    with pytest.raises(InputError, match=r"00000\.png: a photograph"):
+        read_ground_truth(video.path, video)
 
 
 def test_a_damaged_picture_is_named(tmp_path: Path, video: Video) -> None:

@@ -17,7 +17,8 @@ from made_results import write_indexed
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
-from flowcut_napari.core.predictions import differences, read_prediction
+from flowcut_napari.core.prediction_files import read_prediction
+from flowcut_napari.core.predictions import differences
 from flowcut_napari.core.reference_masks import ReferenceMasks, read_ground_truth
 from flowcut_napari.core.video import Video, open_video
 from flowcut_napari.viewer import layer_styles as styles

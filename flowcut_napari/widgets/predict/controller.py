@@ -17,7 +17,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from flowcut_napari.core.cache import expand_home
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_napari.core.files import clear_unfinished
-from flowcut_napari.core.predictions import ABOUT, Prediction, read_prediction
+from flowcut_napari.core.prediction_files import ABOUT, read_prediction
+from flowcut_napari.core.predictions import Prediction
 from flowcut_napari.core.run_checkpoints import RunCheckpoint, list_checkpoints
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.video_job import choose_frames, parse_frames

@@ -13,7 +13,7 @@ from pathlib import Path
 from flowcut_napari.core.about import ABOUT as DATASET
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.files import read_regular
-from flowcut_napari.core.predictions import ABOUT
+from flowcut_napari.core.prediction_files import ABOUT
 from flowcut_napari.core.run_checkpoints import RunCheckpoint, best_checkpoint
 
 _HOME = "flowcut-predictions"

@@ -78,7 +78,9 @@ class TrackTable(QTableWidget):
         self.setRowCount(len(tracks))
         for row, track in enumerate(tracks):
             seen = f"{track.seen} of {len(track.masks)}"
-            for column, text in enumerate((str(track.id), f"{track.score:.3f}", seen)):
+            for column, text in enumerate(
+                (str(track.id), "none" if track.score is None else f"{track.score:.3f}", seen)
+            ):
                 self.setItem(row, column, QTableWidgetItem(text))
             self.item(row, 0).setIcon(_swatch(track.id))
         self.blockSignals(False)

@@ -252,6 +252,7 @@ class PredictTab(QWidget):
         if prediction is None:
             return
         self.threshold.show_value(view.threshold)
+        self.threshold.setEnabled(prediction.has_scores or not prediction.tracks)
         self.counted.setText(f"{view.count} of {len(prediction.tracks)} seen")
         self.tracks.show_tracks(prediction, view.count)
         self.tracks.show_chosen(desk.highlighted)
