@@ -279,8 +279,10 @@ class WatchTab(QWidget):
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         run = self.controller.run
         box.exec()
+        is_wanted = box.clickedButton() is kill
+        box.deleteLater()
         # Meanwhile another run may be watched.
-        if box.clickedButton() is kill and run == self.controller.run:
+        if is_wanted and run == self.controller.run:
             self.controller.kill()
 
     def _enlarge(self, place: int) -> None:
