@@ -6,6 +6,9 @@ import math
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.clip_layers import columns_for
@@ -22,9 +25,9 @@ _FRAMES = {"pseudo-masks": "frame of pseudo-masks", "ground truth": "frame of gr
 _CAPTIONS = "captions"
 # From the bottom up.
 ROLES = (*_FRAMES.values(), *_FRAMES, PREDICTIONS, DIFFERENCES, _CAPTIONS)
-_TEXT = 10
+_LEAST_TEXT, _MOST_TEXT = 6, 18
 # Reads on the canvas of both themes.
-_INK = (0.55, 0.57, 0.6, 1.0)
+_INK = (140, 144, 152, 255)
 # Between frames: a share of the height of one; captions stand there.
 _GAP = 0.11
 # Of the canvas, filled by the frames.
@@ -113,11 +116,13 @@ class PredictionLayers:
                     layer.translate = place
                 if not layer.visible:
                     layer.visible = True
-            elif role in _FRAMES.values() or role == _CAPTIONS:
-                self._remove(viewer, role)  # napari fits the view to what is hidden, too
-            else:
+            elif role == _CAPTIONS:
+                self._remove(viewer, role)
+            elif layer.visible:
+                # Taking layers away takes napari longer. It fits the view to what is hidden, too: so all at one place.
                 layer.visible = False
-                layer.translate = (0.0, 0.0, 0.0)
+                if any(layer.translate):
+                    layer.translate = (0.0, 0.0, 0.0)
         panels = self._panels()
         has_changed, self.panels = panels != self.panels, panels
         if has_changed and _CAPTIONS in self._layers:
@@ -136,8 +141,8 @@ class PredictionLayers:
         # Captions stand above the first row.
         top = -self._gap if len(corners) > 1 else 0.0
         rows, columns = self._room
-        viewer.camera.center = (0.0, (top + height - 1) / 2, (width - 1) / 2)
-        viewer.camera.zoom = _MARGIN * min(rows / (height - top), columns / width)
+        viewer.scene.camera.center = (0.0, (top + height - 1) / 2, (width - 1) / 2)
+        viewer.scene.camera.zoom = _MARGIN * min(rows / (height - top), columns / width)
 
     def refresh(self) -> None:
         """Draw what has changed, and bring the table of the predictions up to date."""
@@ -260,15 +265,14 @@ class PredictionLayers:
     def _add_captions(self, viewer: ViewerModel) -> Layer:
         panels = self._panels()
         corners = [self._corner_of(number) for number in range(len(panels))]
-        # Above each frame; of two axes, so that they stand there at all times.
-        points = [(corner[0] - 0.01 * self.video.height, corner[1]) for corner in corners]
-        layer = viewer.add_points(
-            points,
+        # As finely as the canvas shows it; of two axes, so that they stand there at all times.
+        zoom = float(viewer.scene.camera.zoom)
+        layer = viewer.add_image(
+            draw_captions(dict(zip(panels, corners, strict=True)), self.video.width, self._gap, zoom),
             name=_CAPTIONS,
-            size=1,
-            face_color="transparent",
-            border_color="transparent",
-            text={"string": list(panels), "size": _TEXT, "color": _INK, "anchor": "upper_left"},
+            rgb=True,
+            scale=(1 / zoom, 1 / zoom),
+            translate=(-self._gap, 0.0),
             axis_labels=styles.AXES[1:],
             metadata={KEY: {"role": _CAPTIONS, "video": self.video.name}},
         )
@@ -314,6 +318,35 @@ class PredictionLayers:
                 del self._layers[role]
                 self._shown.pop(role, None)
                 self._deleted.add(role)
+
+
+def draw_captions(captions: dict[str, tuple[float, float]], width: int, height: float, zoom: float) -> np.ndarray:
+    """Write what each frame shows above it.
+
+    Parameters
+    ----------
+    captions : dict of str to (float, float)
+        The corner (y, x) of each frame, in pixels of the video.
+    width : int
+        Of a frame.
+    height : float
+        Of the room above a frame, pixels of the video; the picture begins with that of the first row.
+    zoom : float
+        Pixels of the picture for one of the video.
+
+    Returns
+    -------
+    (h, w, 4) uint8
+        Transparent but for the letters.
+    """
+    bottom = max(top for top, _ in captions.values()) + height
+    right = max(left for _, left in captions.values()) + width
+    image = Image.new("RGBA", (max(1, round(right * zoom)), max(1, round(bottom * zoom))))
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(max(_LEAST_TEXT, min(_MOST_TEXT, 0.7 * height * zoom)))
+    for words, (top, left) in captions.items():
+        draw.text((left * zoom, (top + 0.9 * height) * zoom), words, font=font, fill=_INK, anchor="ls")
+    return np.asarray(image)
 
 
 def track_features(view: PredictionView) -> dict[str, list[Any]]:

@@ -23,7 +23,7 @@ from flowcut_napari.core.reference_masks import ReferenceMasks, read_ground_trut
 from flowcut_napari.core.video import Video, open_video
 from flowcut_napari.viewer import layer_styles as styles
 from flowcut_napari.viewer.prediction_arrays import Differences, Mode, PredictionLabels, PredictionView
-from flowcut_napari.viewer.prediction_layers import ROLES, PredictionLayers, track_features
+from flowcut_napari.viewer.prediction_layers import ROLES, PredictionLayers, draw_captions, track_features
 from flowcut_napari.viewer.video_layers import KEY, frames_layer, layer_of
 
 FIRST, SECOND = box(4, 4, 20, 20), box(12, 12, 20, 30)
@@ -291,8 +291,20 @@ def test_side_by_side_has_a_frame_for_each_and_none_covers_another(
         for second in corners - {first}:
             assert abs(first[1] - second[1]) >= SIZE[0] or abs(first[2] - second[2]) >= SIZE[1]
     captions = viewer.layers["captions"]
-    assert list(captions.text.string.array) == list(layers.panels)
     assert captions.ndim == 2  # they stand there on every frame
+
+
+def test_captions_stand_above_their_frames_and_on_none(video: Video) -> None:
+    corners = {"predictions": (0.0, 0.0), "pseudo-masks": (0.0, 80.0), "ground truth": (60.0, 0.0)}
+    height = 12.0
+    picture = draw_captions(corners, video.width, height, 4.0)
+    assert picture.shape == (4 * 72, 4 * 144, 4)
+    for top, left in corners.values():
+        # The picture begins the height of a caption above the first frame.
+        room = picture[round(4 * top) : round(4 * (top + height)), round(4 * left) : round(4 * (left + video.width))]
+        frame = picture[round(4 * (top + height)) :, round(4 * left) : round(4 * (left + video.width))]
+        assert room[..., 3].any()
+        assert not frame[: 4 * 40, :, 3].any()
 
 
 def test_modes_follow_one_another_without_a_trace(viewer: ViewerModel, video: Video, view: PredictionView) -> None:
@@ -303,7 +315,9 @@ def test_modes_follow_one_another_without_a_trace(viewer: ViewerModel, video: Vi
         assert layers.arrange()
         make_all(layers)
         assert seen(viewer) == {"clip", alone, "mine"}
-        assert "frame of ground truth" not in viewer.layers and "captions" not in viewer.layers
+        # Where napari fits the view to them, hidden as they are.
+        assert tuple(viewer.layers["frame of ground truth"].translate) == (0, 0, 0)
+        assert "captions" not in viewer.layers
     view.mode = "beside"
     assert layers.arrange()
     make_all(layers)
@@ -318,8 +332,8 @@ def test_all_frames_are_fitted_into_the_canvas(
     viewer.canvas.size = canvas
     layers = shown(viewer, video, view, "beside")
     layers.fit()
-    _, y, x = viewer.camera.center
-    half = canvas[0] / viewer.camera.zoom / 2, canvas[1] / viewer.camera.zoom / 2
+    _, y, x = viewer.scene.camera.center
+    half = canvas[0] / viewer.scene.camera.zoom / 2, canvas[1] / viewer.scene.camera.zoom / 2
     for name in ("predictions", "ground truth"):
         top, left = viewer.layers[name].translate[1:]
         assert y - half[0] <= top and top + SIZE[0] <= y + half[0] + 1
