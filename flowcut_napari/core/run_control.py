@@ -28,10 +28,10 @@ def stop_run(run: Path) -> None:
     OutputError
         If it cannot be asked.
     """
-    if not (run / EVENTS).is_file():
+    if not os.path.isfile(run / EVENTS):
         raise InputError(f"{run}: no run that could be stopped; it has no {EVENTS}")
     path = run / STOP
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path}: is a folder, where a stop file would be; remove it")
     try:
         path.touch()

@@ -142,7 +142,9 @@ def list_runs(folder: Path) -> tuple[RunSummary, ...]:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run, also of one that never got to its first step."""
-    return (folder / EVENTS).exists() or ((folder / "config.yaml").is_file() and (folder / "checkpoints").is_dir())
+    # Not the methods of a path: these raise for what can be none.
+    is_begun = os.path.isfile(folder / "config.yaml") and os.path.isdir(folder / "checkpoints")
+    return os.path.exists(folder / EVENTS) or is_begun
 
 
 def _find_runs(folder: Path) -> Iterator[Path]:
@@ -186,7 +188,7 @@ def _summary(folder: Path, path: Path, known: _Known) -> RunSummary:
     return RunSummary(
         path=path,
         name=path.relative_to(folder).as_posix() if path != folder else path.name,
-        state=judge_run(view, stop_asked=(path / STOP).exists(), changed_at=known.follower.changed_at),
+        state=judge_run(view, stop_asked=os.path.exists(path / STOP), changed_at=known.follower.changed_at),
         loss=float(losses[-1]) if len(losses) else None,
         best=view.best,
         device=start.device if start else "",

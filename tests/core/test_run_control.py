@@ -177,6 +177,10 @@ def test_what_is_no_run_cannot_be_stopped_or_ended(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="name no process"):
         kill_run(tmp_path)
+    for name in ("x" * 5000, "no\0path"):
+        for act in (stop_run, kill_run):
+            with pytest.raises(InputError):
+                act(tmp_path / name)
 
 
 def test_a_stop_file_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

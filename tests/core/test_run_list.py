@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_passed_over_or_said(tmp_path: Path) -> None:
     assert {run.name: "cannot be read" in run.problem for run in list_runs(tmp_path)} == {"a": False, "b": True}
 
 
-@pytest.mark.parametrize("name", ["missing", "a_file", "no\0path"])
+@pytest.mark.parametrize("name", ["missing", "a_file", "no\0path", "x" * 5000])
 def test_a_folder_that_cannot_be_looked_through_is_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "a_file").touch()
     with pytest.raises(InputError, match="cannot be looked through"):

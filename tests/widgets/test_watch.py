@@ -17,9 +17,10 @@ import pytest
 from benches import application, open_bench
 from napari_window import wait, wait_until
 from numpy.testing import assert_allclose, assert_array_equal
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QColor, QImage, QPalette
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QColor, QImage, QMouseEvent, QPalette
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QWidget
 
 from flowcut_napari.core.run_history import RunHistory
 from flowcut_napari.widgets.training_desk import Launch, training_of
@@ -47,8 +48,19 @@ def tab(bench: Workbench) -> Iterator[WatchTab]:
     made_tab.resize(WIDTH, 1400)
     made_tab.show()
     yield made_tab
-    made_tab.deleteLater()
+    destroy(made_tab)
+
+
+def destroy(widget: QWidget) -> None:
+    widget.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     wait(10)
+
+
+def point_at(plot: Plot, x: float, y: float) -> None:
+    place, none = QPointF(x, y), Qt.MouseButton.NoButton
+    move = QMouseEvent(QEvent.Type.MouseMove, place, place, none, none, Qt.KeyboardModifier.NoModifier)
+    QCoreApplication.sendEvent(plot, move)
 
 
 def look_at(tab: WatchTab, run: Path) -> None:
@@ -416,15 +428,13 @@ def test_the_mouse_tells_the_step_and_the_values_there(tab: WatchTab, tmp_path: 
     told: list[Any] = []
     plot.pointed.connect(told.append)
     area = plot._area()
-    QTest.mouseMove(plot, QPoint(area.center().x(), area.center().y()))
-    wait(50)
+    point_at(plot, area.center().x(), area.center().y())
     assert told and abs(told[-1] - 50) < 2
     assert abs(plot.value_at("loss", told[-1]) - 50) <= 2
     # One cursor in all of them.
     assert tab.board.small["lr"]._cursor == told[-1]
     before = _picture(tab.board.small["lr"])
-    QTest.mouseMove(plot, QPoint(1, 1))
-    wait(50)
+    point_at(plot, 1, 1)
     assert told[-1] is None
     assert (_picture(tab.board.small["lr"]) != before).any()
 
@@ -617,24 +627,25 @@ def test_two_tabs_of_a_window_watch_the_same(bench: Workbench, tab: WatchTab, tm
     assert shows(other, "run state") == "done"
     other.hide()
     assert tab.controller._following._is_seen
-    other.deleteLater()
-    wait(10)
+    destroy(other)
     look_at(tab, made.write_run(tmp_path / "next", [made.start(), made.step(5), made.done(5)]))
     assert shows(tab, "run name") == "next"
 
 
 def test_when_the_viewer_closes_no_thread_is_left(tmp_path: Path) -> None:
-    run = made.write_run(tmp_path / "run", [made.start(), made.step(1)])
+    run = made.write_run(tmp_path / "run", [])
+    made.write_run(run, [made.start(), made.step(1), made.write_preview(run, 1)])
     with open_bench() as bench:
         tab = WatchTab(bench)
         tab.show()
         look_at(tab, run)
+        wait_until(lambda: tab.strip._widest, "a picture", 10)
         assert any(thread.name == "flowcut runs" for thread in threading.enumerate())
-        tab.deleteLater()
-        wait(20)
+        assert any(thread.name == "flowcut previews" for thread in threading.enumerate())
+        destroy(tab)
     end = time.monotonic() + 5
-    while any(thread.name in ("flowcut runs", "flowcut previews") for thread in threading.enumerate()):
-        assert time.monotonic() < end
+    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("flowcut")]:
+        assert time.monotonic() < end, left
         time.sleep(0.02)
 
 

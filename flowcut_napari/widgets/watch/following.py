@@ -158,7 +158,7 @@ class Following:
     def _tell(self, followed: _Followed, problem: str, *, is_loading: bool = False) -> None:
         run, follower = followed.run, followed.follower
         view = followed.history.view(follower.passed_over)
-        state = judge_run(view, stop_asked=_is_there(run / STOP), changed_at=follower.changed_at)
+        state = judge_run(view, stop_asked=os.path.exists(run / STOP), changed_at=follower.changed_at)
         self._read_log(followed)
         news = (view.events, view.start, view.end, view.remark, state, followed.log_stamp, problem, is_loading)
         if news == followed.told:
@@ -179,10 +179,3 @@ class Following:
         if stamp != followed.log_stamp:
             followed.log_stamp = stamp
             followed.log = last_lines(followed.run / LOG) if stamp is not None else ()
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False

@@ -10,7 +10,8 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QScrollArea, QSlider, QVBoxLayout, QWidget
 
 from flowcut_napari.core.errors import printable
-from flowcut_napari.core.run_records import Preview
+from flowcut_napari.core.run_history import RunView
+from flowcut_napari.core.run_records import Preview, RunStart
 from flowcut_napari.widgets.notices import text_label
 from flowcut_napari.widgets.watch.thumbnails import Thumbnails
 
@@ -28,6 +29,7 @@ class LargePreview(QDialog):
         self._run: Path | None = None
         self._labels: Preview | None = None
         self._previews: tuple[Preview, ...] = ()
+        self._start: RunStart | None = None
         self._pictures = Thumbnails(_LARGEST, self)
         self._pictures.arrived.connect(self._draw)
         self.slider = QSlider(Qt.Orientation.Horizontal)
@@ -53,12 +55,13 @@ class LargePreview(QDialog):
         layout.addWidget(area, 1)
         layout.addLayout(row)
 
-    def show_previews(self, run: Path | None, labels: Preview | None, previews: tuple[Preview, ...]) -> None:
+    def show_previews(self, run: Path | None, view: RunView) -> None:
         """Take up the previews of a run."""
-        if run != self._run or previews[: len(self._previews)] != self._previews:
+        labels, previews = view.labels, view.previews
+        if run != self._run or view.start != self._start:
             self._pictures.forget()
         was_last = self.slider.value() >= len(self._previews) - 1
-        self._run, self._labels, self._previews = run, labels, previews
+        self._run, self._labels, self._previews, self._start = run, labels, previews, view.start
         self.setWindowTitle(printable(run.name) if run is not None else "")
         self.slider.setRange(0, max(0, len(previews) - 1))
         if was_last:

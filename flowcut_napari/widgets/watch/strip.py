@@ -9,7 +9,8 @@ from qtpy.QtCore import QPoint, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPalette
 from qtpy.QtWidgets import QAbstractScrollArea, QSizePolicy, QToolTip
 
-from flowcut_napari.core.run_records import Preview
+from flowcut_napari.core.run_history import RunView
+from flowcut_napari.core.run_records import Preview, RunStart
 from flowcut_napari.widgets.notices import plain
 from flowcut_napari.widgets.watch.thumbnails import Thumbnails
 
@@ -47,13 +48,15 @@ class PreviewStrip(QAbstractScrollArea):
         self._run: Path | None = None
         self._labels: Preview | None = None
         self._previews: tuple[Preview, ...] = ()
+        self._start: RunStart | None = None
         self._widest = 0
 
-    def show_previews(self, run: Path | None, labels: Preview | None, previews: tuple[Preview, ...]) -> None:
-        """Show the previews of a run, given by rising step."""
-        if (run, labels, previews) == (self._run, self._labels, self._previews):
+    def show_previews(self, run: Path | None, view: RunView) -> None:
+        """Show the previews of a run."""
+        labels, previews = view.labels, view.previews
+        if (run, labels, previews, view.start) == (self._run, self._labels, self._previews, self._start):
             return
-        if run != self._run or previews[: len(self._previews)] != self._previews:
+        if run != self._run or view.start != self._start:
             # Steps that are taken again write the same files again.
             self.thumbnails.forget()
             self._widest = 0
@@ -61,7 +64,7 @@ class PreviewStrip(QAbstractScrollArea):
         added = len(previews) - len(self._previews)
         # Whoever looks at an earlier one goes on looking at it.
         place = bar.value() + added * _ROW if bar.value() and run == self._run and added > 0 else 0
-        self._run, self._labels, self._previews = run, labels, previews
+        self._run, self._labels, self._previews, self._start = run, labels, previews, view.start
         self._fit()
         bar.setValue(place)
         self.viewport().update()

@@ -230,9 +230,9 @@ class WatchTab(QWidget):
         has_previews = view.labels is not None or bool(view.previews)
         self._previews_title.setVisible(has_previews)
         self.strip.setVisible(has_previews)
-        self.strip.show_previews(run, view.labels, view.previews)
+        self.strip.show_previews(run, view)
         if self._large is not None:
-            self._large.show_previews(run, view.labels, view.previews)
+            self._large.show_previews(run, view)
 
     def _show_log(self, lines: tuple[str, ...]) -> None:
         self._log_title.setVisible(bool(lines))
@@ -290,7 +290,7 @@ class WatchTab(QWidget):
             self._large = LargePreview(self)
         watched = self.controller.watched
         if watched is not None:
-            self._large.show_previews(watched.run, watched.view.labels, watched.view.previews)
+            self._large.show_previews(watched.run, watched.view)
             self._large.show_place(place)
 
 
