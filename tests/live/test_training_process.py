@@ -118,10 +118,10 @@ def test_a_full_disk_is_the_reason_also_where_nothing_can_be_written_any_more(da
         shutil.rmtree(disk / "run")
         run = Run(dataset, disk / "run", "steps=100000", "checkpoint_every=100000", "preview_every=0")
         run.wait_for("step", 1)
-        with (disk / "stuff").open("wb") as stream, pytest.raises(OSError, match="space"):
+        stuff = (disk / "stuff").open("wb", buffering=0)
+        with stuff, pytest.raises(OSError, match="space"):
             while True:
-                stream.write(bytes(4096))
-                stream.flush()
+                stuff.write(bytes(4096))
         end = run.wait()
         assert "events.jsonl: cannot be written (No space left on device)" in end.reason
     finally:
