@@ -7,10 +7,10 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from flowcut_napari.core.video import Video
 from flowcut_napari.viewer import layer_styles as styles
+from flowcut_napari.viewer.captions import draw_captions
 from flowcut_napari.viewer.clip_layers import columns_for
 from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.prediction_arrays import Differences, PredictionLabels, PredictionView, ReferenceLabels
@@ -25,13 +25,13 @@ _FRAMES = {"pseudo-masks": "frame of pseudo-masks", "ground truth": "frame of gr
 _CAPTIONS = "captions"
 # From the bottom up.
 ROLES = (*_FRAMES.values(), *_FRAMES, PREDICTIONS, DIFFERENCES, _CAPTIONS)
-_LEAST_TEXT, _MOST_TEXT = 6, 18
-# Reads on the canvas of both themes.
-_INK = (140, 144, 152, 255)
 # Between frames: a share of the height of one; captions stand there.
 _GAP = 0.11
 # Of the canvas, filled by the frames.
 _MARGIN = 0.97
+
+_Captions = tuple[np.ndarray, tuple[float, float], tuple[float, float]]
+_NO_CAPTIONS: _Captions = (np.zeros((1, 1, 4), np.uint8), (1.0, 1.0), (0.0, 0.0))
 
 
 class PredictionLayers:
@@ -116,17 +116,19 @@ class PredictionLayers:
                     layer.translate = place
                 if not layer.visible:
                     layer.visible = True
-            elif role == _CAPTIONS:
-                self._remove(viewer, role)
             elif layer.visible:
-                # Taking layers away takes napari longer. It fits the view to what is hidden, too: so all at one place.
+                # To take layers away takes napari much longer. It fits the view to what is hidden, too, so that lies
+                # where the frame is.
                 layer.visible = False
-                if any(layer.translate):
+                if role == _CAPTIONS:
+                    _draw(layer, *_NO_CAPTIONS)
+                elif any(layer.translate):
                     layer.translate = (0.0, 0.0, 0.0)
         panels = self._panels()
         has_changed, self.panels = panels != self.panels, panels
-        if has_changed and _CAPTIONS in self._layers:
-            self._remove(viewer, _CAPTIONS)
+        captions = self._layers.get(_CAPTIONS)
+        if has_changed and captions is not None and _CAPTIONS in wanted:
+            _draw(captions, *self._captions(self._zoom))
         return has_changed
 
     def fit(self) -> None:
@@ -135,14 +137,9 @@ class PredictionLayers:
         if viewer is None:
             return
         # napari's own way counts what is hidden, and knows nothing of what is still to come.
-        corners = [self._corner_of(number) for number in range(len(self._panels()))]
-        height = max(top for top, _ in corners) + self.video.height
-        width = max(left for _, left in corners) + self.video.width
-        # Captions stand above the first row.
-        top = -self._gap if len(corners) > 1 else 0.0
-        rows, columns = self._room
+        top, height, width = self._bounds
         viewer.scene.camera.center = (0.0, (top + height - 1) / 2, (width - 1) / 2)
-        viewer.scene.camera.zoom = _MARGIN * min(rows / (height - top), columns / width)
+        viewer.scene.camera.zoom = self._zoom
 
     def refresh(self) -> None:
         """Draw what has changed, and bring the table of the predictions up to date."""
@@ -218,6 +215,22 @@ class PredictionLayers:
         return max(2.0, _GAP * min(self.video.height, self.video.width))
 
     @property
+    def _bounds(self) -> tuple[float, float, float]:
+        """Where all frames begin, top, and where they end, bottom and right; in pixels of the video."""
+        corners = [self._corner_of(number) for number in range(len(self._panels()))]
+        height = max(top for top, _ in corners) + self.video.height
+        width = max(left for _, left in corners) + self.video.width
+        # Captions stand above the first row.
+        return (-self._gap if len(corners) > 1 else 0.0), height, width
+
+    @property
+    def _zoom(self) -> float:
+        """With what zoom all frames fill the canvas."""
+        top, height, width = self._bounds
+        rows, columns = self._room
+        return max(1e-3, _MARGIN * min(rows / (height - top), columns / width))
+
+    @property
     def _room(self) -> tuple[float, float]:
         viewer = self._viewer_of()
         size = viewer.canvas.size if viewer is not None else (1, 1)
@@ -263,21 +276,25 @@ class PredictionLayers:
         return layer
 
     def _add_captions(self, viewer: ViewerModel) -> Layer:
-        panels = self._panels()
-        corners = [self._corner_of(number) for number in range(len(panels))]
-        # As finely as the canvas shows it; of two axes, so that they stand there at all times.
-        zoom = float(viewer.scene.camera.zoom)
+        picture, scale, translate = self._captions(self._zoom)
         layer = viewer.add_image(
-            draw_captions(dict(zip(panels, corners, strict=True)), self.video.width, self._gap, zoom),
+            picture,
             name=_CAPTIONS,
             rgb=True,
-            scale=(1 / zoom, 1 / zoom),
-            translate=(-self._gap, 0.0),
+            scale=scale,
+            translate=translate,
             axis_labels=styles.AXES[1:],
             metadata={KEY: {"role": _CAPTIONS, "video": self.video.name}},
         )
         layer.editable = False
         return layer
+
+    def _captions(self, zoom: float) -> _Captions:
+        panels = self._panels()
+        corners = {panel: self._corner_of(number) for number, panel in enumerate(panels)}
+        # As finely as the canvas shows it; of two axes, so that they stand there at all times.
+        picture = draw_captions(corners, self.video.width, self._gap, zoom)
+        return picture, (1 / zoom, 1 / zoom), (-self._gap, 0.0)
 
     def _remove(self, viewer: ViewerModel, role: str) -> None:
         layer = self._layers.pop(role, None)
@@ -320,35 +337,6 @@ class PredictionLayers:
                 self._deleted.add(role)
 
 
-def draw_captions(captions: dict[str, tuple[float, float]], width: int, height: float, zoom: float) -> np.ndarray:
-    """Write what each frame shows above it.
-
-    Parameters
-    ----------
-    captions : dict of str to (float, float)
-        The corner (y, x) of each frame, in pixels of the video.
-    width : int
-        Of a frame.
-    height : float
-        Of the room above a frame, pixels of the video; the picture begins with that of the first row.
-    zoom : float
-        Pixels of the picture for one of the video.
-
-    Returns
-    -------
-    (h, w, 4) uint8
-        Transparent but for the letters.
-    """
-    bottom = max(top for top, _ in captions.values()) + height
-    right = max(left for _, left in captions.values()) + width
-    image = Image.new("RGBA", (max(1, round(right * zoom)), max(1, round(bottom * zoom))))
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(max(_LEAST_TEXT, min(_MOST_TEXT, 0.7 * height * zoom)))
-    for words, (top, left) in captions.items():
-        draw.text((left * zoom, (top + 0.9 * height) * zoom), words, font=font, fill=_INK, anchor="ls")
-    return np.asarray(image)
-
-
 def track_features(view: PredictionView) -> dict[str, list[Any]]:
     """Return a table with a row for each track that is seen; ``index`` is the label."""
     tracks = view.prediction.tracks[: view.count] if view.prediction is not None else ()
@@ -357,6 +345,12 @@ def track_features(view: PredictionView) -> dict[str, list[Any]]:
         "score": [math.nan if track.score is None else track.score for track in tracks],
         "frames": [track.seen for track in tracks],
     }
+
+
+def _draw(layer: Layer, picture: np.ndarray, scale: tuple[float, float], translate: tuple[float, float]) -> None:
+    layer.data = picture
+    layer.scale, layer.translate = scale, translate
+    layer.editable = False  # new data are editable again
 
 
 def _alive(references: list[weakref.ref[Layer]], viewer: ViewerModel) -> list[Layer]:

@@ -22,8 +22,9 @@ from flowcut_napari.core.predictions import differences
 from flowcut_napari.core.reference_masks import ReferenceMasks, read_ground_truth
 from flowcut_napari.core.video import Video, open_video
 from flowcut_napari.viewer import layer_styles as styles
+from flowcut_napari.viewer.captions import draw_captions
 from flowcut_napari.viewer.prediction_arrays import Differences, Mode, PredictionLabels, PredictionView
-from flowcut_napari.viewer.prediction_layers import ROLES, PredictionLayers, draw_captions, track_features
+from flowcut_napari.viewer.prediction_layers import ROLES, PredictionLayers, track_features
 from flowcut_napari.viewer.video_layers import KEY, frames_layer, layer_of
 
 FIRST, SECOND = box(4, 4, 20, 20), box(12, 12, 20, 30)
@@ -317,11 +318,12 @@ def test_modes_follow_one_another_without_a_trace(viewer: ViewerModel, video: Vi
         assert seen(viewer) == {"clip", alone, "mine"}
         # Where napari fits the view to them, hidden as they are.
         assert tuple(viewer.layers["frame of ground truth"].translate) == (0, 0, 0)
-        assert "captions" not in viewer.layers
+        assert viewer.layers["captions"].data.shape[:2] == (1, 1)
     view.mode = "beside"
     assert layers.arrange()
     make_all(layers)
     assert seen(viewer) == {"clip", "predictions", "ground truth", "frame of ground truth", "captions", "mine"}
+    assert viewer.layers["captions"].data[..., 3].any()
     assert not layers.arrange()
 
 
