@@ -132,7 +132,7 @@ class EventFollower:
             if len(self._half) > LONGEST_LINE:
                 self._half, self._is_skipping = b"", True
                 self.passed_over += 1
-        if any(len(line) > LONGEST_LINE for line in lines):
+        if max(map(len, lines), default=0) > LONGEST_LINE:
             self.passed_over += sum(len(line) > LONGEST_LINE for line in lines)
             lines = [line for line in lines if len(line) <= LONGEST_LINE]
         if self._last_steps is not None:
@@ -164,7 +164,7 @@ def _events_of(lines: list[bytes]) -> list[dict[str, Any] | None]:
         found = []
     if len(found) != len(lines):
         found = [_parsed(line) for line in lines]
-    return [item if isinstance(item, dict) and isinstance(item.get("event"), str) else None for item in found]
+    return [item if type(item) is dict and type(item.get("event")) is str else None for item in found]
 
 
 def _parsed(line: bytes) -> Any:

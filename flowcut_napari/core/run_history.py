@@ -12,6 +12,7 @@ import numpy as np
 from flowcut_napari.core.errors import printable
 from flowcut_napari.core.run_records import (
     FIGURES,
+    LARGEST_STEP,
     Evaluation,
     Preview,
     RunEnd,
@@ -19,6 +20,7 @@ from flowcut_napari.core.run_records import (
     RunStart,
     SavedCheckpoint,
     figure_of,
+    plain_rows,
     time_of,
     whole,
 )
@@ -137,20 +139,14 @@ class RunHistory:
 
     def add(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Take up events, in their order."""
-        rows: list[list[float]] = []
+        steps: list[Mapping[str, Any]] = []
         for event in events:
             if event["event"] == "step":
-                self._events += 1
-                self._see_time(event.get("time"), is_pause=True)
-                if (step := self._step_of(event, rows)) is not None:
-                    get = event.get
-                    # Nearly all are what they should be; a call for each would take most of the time.
-                    values = [get(name) for name in FIGURES]
-                    rows.append([step, *[value if type(value) is float else figure_of(value) for value in values]])
-                continue
-            self._put_rows(rows)
-            self._add(event)
-        self._put_rows(rows)
+                steps.append(event)
+            else:
+                self._add_steps(steps)
+                self._add(event)
+        self._add_steps(steps)
 
     def view(self, passed_over: int = 0) -> RunView:
         """Return what is known now; `passed_over` lines were no events."""
@@ -202,30 +198,43 @@ class RunHistory:
             self._pauses.append(max(0.0, time - self._last_time))
         self._last_text, self._last_time = text, time
 
-    def _step_of(self, event: Mapping[str, Any], rows: list[list[float]]) -> int | None:
-        """Return the step of a row that goes on from the last one; None for any other."""
-        step = whole(event.get("step"))
-        before = rows[-1][0] if rows else self._steps[self._count - 1] if self._count else -1
-        limit = self._start.steps if self._start is not None else None
-        if step is None or step <= before or (limit is not None and step > limit):
-            self._refused += 1
-            return None
-        return step
+    def _add_steps(self, events: list[Mapping[str, Any]]) -> None:
+        """Take up steps that follow one another, and empty the list."""
+        if not events:
+            return
+        self._events += len(events)
+        if len(events) > _PACE:  # of more pauses nobody asks
+            self._see_time(events[-_PACE - 1].get("time"), is_pause=False)
+        for event in events[-_PACE:]:
+            self._see_time(event.get("time"), is_pause=True)
+        before = int(self._steps[self._count - 1]) if self._count else -1
+        most = self._start.steps if self._start is not None and self._start.steps is not None else LARGEST_STEP
+        table = plain_rows(events, before, most)
+        if table is None:
+            rows: list[list[float]] = []
+            for event in events:
+                if (step := whole(event.get("step"), before + 1, most)) is None:
+                    self._refused += 1
+                    continue
+                before = step
+                rows.append([step, *(figure_of(event.get(name)) for name in FIGURES)])
+            table = np.array(rows, float).reshape(-1, 1 + len(FIGURES))
+        events.clear()
+        self._put_rows(table)
 
-    def _put_rows(self, rows: list[list[float]]) -> None:
-        """Add rows of a step and its figures each, and empty the list."""
-        while rows:
+    def _put_rows(self, table: np.ndarray) -> None:
+        """Add rows of a step and its figures each."""
+        while len(table):
             if self._count == self._most_rows:
                 self._thin()
             if self._count == len(self._steps):
                 # Twice as much each time: what is copied in all stays below twice what there is.
                 self._keep(slice(0, self._count), min(2 * self._count, max(self._most_rows, self._count + 1)))
             room = min(len(self._steps), self._most_rows) - self._count
-            table = np.array(rows[:room])
-            place = slice(self._count, self._count + len(table))
-            self._steps[place], self._figures[:, place] = table[:, 0], table[:, 1:].T
-            self._count += len(table)
-            del rows[:room]
+            rows, table = table[:room], table[room:]
+            place = slice(self._count, self._count + len(rows))
+            self._steps[place], self._figures[:, place] = rows[:, 0], rows[:, 1:].T
+            self._count += len(rows)
 
     def _thin(self) -> None:
         rows = slice(self._count // 2, self._count) if self._is_tail else slice(0, self._count, 2)

@@ -7,7 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
+from operator import ge, itemgetter
 from typing import Any, Literal
+
+import numpy as np
 
 from flowcut_napari.core.errors import printable
 from flowcut_napari.core.video import is_inner_path
@@ -234,3 +238,25 @@ def _flat(parameters: Any) -> dict[str, str]:
             text = value if isinstance(value, str) else json.dumps(value)
             found[text_of(f"{section}.{name}")[:_LONGEST_VALUE]] = text_of(text)[:_LONGEST_VALUE]
     return found
+
+
+_fields = itemgetter("step", *FIGURES)
+
+
+def plain_rows(events: list[Mapping[str, Any]], before: int, most: int) -> np.ndarray | None:
+    """Return the step and the figures of events as the engine writes them, (N, 10) float64.
+
+    Steps have to rise from above `before` to at most `most`. None if a single event is anything else; this is for the
+    thousands that are not, for which `figure_of` takes five times as long.
+    """
+    try:
+        rows = list(map(_fields, events))
+    except KeyError:
+        return None
+    columns = list(zip(*rows, strict=True))
+    if set(map(type, columns[0])) != {int} or set(map(type, chain.from_iterable(columns[1:]))) != {float}:
+        return None
+    steps = columns[0]
+    if steps[0] <= before or max(steps) > most or any(map(ge, steps, steps[1:])):
+        return None
+    return np.array(rows)

@@ -22,7 +22,7 @@ from flowcut_napari.widgets.watch.plot import Curve, Plot
 WINDOWS = (0, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 _FIRST_WINDOW = 4
 # Of the time, for drawing what is new.
-_MOST_SHARE = 0.02
+_MOST_SHARE = 0.015
 _PARTS = (
     ("classification", "classification", QColor(232, 150, 50)),
     ("mask", "mask", QColor(64, 182, 122)),

@@ -82,13 +82,15 @@ class WatchController(QObject):
 
     def stop(self) -> None:
         """Ask the run to save and end after the step that it is at."""
-        if (run := self.run) is not None:
-            self._act(lambda: stop_run(run))
+        run, owner = self.run, self.training.owner
+        if run is not None:
+            self._act(lambda: (owner is not None and owner.stop(run)) or stop_run(run))
 
     def kill(self) -> None:
         """End the run at once, with all its processes."""
-        if (run := self.run) is not None:
-            self._act(lambda: kill_run(run))
+        run, owner = self.run, self.training.owner
+        if run is not None:
+            self._act(lambda: (owner is not None and owner.kill(run)) or kill_run(run))
 
     def resume(self) -> None:
         """Say that the run should go on."""
