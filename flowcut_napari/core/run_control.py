@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import time
 from pathlib import Path
@@ -10,11 +12,16 @@ import psutil
 
 from flowcut_napari.core.errors import InputError, OutputError
 from flowcut_napari.core.run_events import EVENTS, STOP, EventFollower
+from flowcut_napari.core.run_history import RunHistory
 from flowcut_napari.core.run_records import RunStart
 from flowcut_napari.core.run_state import find_process, is_this_machine
+from flowcut_napari.core.times import utc
 
 # Until a process that was killed is gone.
 _PATIENCE_SECONDS = 5.0
+KILLED = "it was killed by hand; what was done since its last checkpoint is lost"
+# By which clocks may differ.
+_SLACK = 2.0
 _LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch")
 
 
@@ -70,11 +77,48 @@ def kill_run(run: Path) -> int:
     if process.pid in {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}:
         raise InputError(f"{run}: runs in this very program; stop it by its stop file")
     try:
-        return _end_all(_launcher_of(process) or process)
+        count = _end_all(_launcher_of(process) or process)
+        note_end(run, KILLED, since=start.time or 0.0)
+        return count
     except psutil.NoSuchProcess:
         raise InputError(f"{run}: its process {start.pid} is not there any more") from None
     except psutil.AccessDenied as error:
         raise OutputError(f"{run}: process {error.pid} belongs to another user, who has to end it") from None
+
+
+def note_end(run: Path, reason: str, *, since: float) -> None:
+    """Add to the events of a run why it ended, if they do not say it: for the list of runs, and other windows.
+
+    Where that cannot be written nothing is raised: it is what a full disk is like.
+
+    Parameters
+    ----------
+    run : Path
+    reason : str
+        In one line.
+    since : float
+        When it was started, in seconds since 1970: earlier ends are not its own.
+    """
+    follower, history = EventFollower(run, last_steps=0), RunHistory(is_tail=True)
+    while True:
+        batch = follower.poll(1 << 20)
+        history.add(batch.events)
+        if not batch.is_more:
+            break
+    end = history.view().end
+    if end is not None and (end.time is None or end.time >= since - _SLACK):
+        return
+    event = {
+        "event": "error",
+        "time": utc(time.time()),
+        "reason": reason,
+        "told_by": "whoever started or ended it",
+    }
+    with contextlib.suppress(OSError), (run / EVENTS).open("ab+") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+        # A run that was killed may have left half a line.
+        is_whole = stream.read(1) in (b"", b"\n")
+        stream.write((b"" if is_whole else b"\n") + json.dumps(event).encode() + b"\n")
 
 
 def last_start(run: Path) -> RunStart | None:

@@ -23,14 +23,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from flowcut_napari.core.errors import OutputError, printable
-from flowcut_napari.core.run_events import EVENTS, LOG, EventFollower
-from flowcut_napari.core.run_history import RunHistory
-from flowcut_napari.core.times import utc
+from flowcut_napari.core.run_control import KILLED, note_end
+from flowcut_napari.core.run_events import LOG
 from flowcut_napari.live.backend import backend_command, cannot_start, explain_end
 from flowcut_napari.live.owned import describe_end, end_group, reap
 
 _LONGEST_LINE, _SAID_BYTES = 1 << 20, 16_000
-KILLED = "it was killed from the window; what was done since the last checkpoint is lost"
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ class TrainingProcess:
             return
         reason = self._reason(code) if code else ""
         if reason:
-            _write_down(self.command.run, self.started_at, reason)
+            note_end(self.command.run, reason, since=self.started_at)
         self._tell(TrainingEnd(code, reason))
 
     def _tell(self, end: TrainingEnd) -> None:
@@ -228,19 +226,3 @@ def _reason_of(line: bytes) -> str:
         if isinstance(content, dict) and content.get("event") == "error" and isinstance(content.get("reason"), str):
             return printable(content["reason"])[:1000]
     return ""
-
-
-def _write_down(run: Path, started_at: float, reason: str) -> None:
-    """Add to the events of a run why it ended, if they do not know: for the list of runs, and other windows."""
-    follower, history = EventFollower(run, last_steps=0), RunHistory(is_tail=True)
-    while (batch := follower.poll(1 << 20)).events or batch.is_more:
-        history.add(batch.events)
-    end = history.view().end
-    if end is not None and (end.time is None or end.time >= started_at - 2):
-        return
-    event = {"event": "error", "time": utc(time.time()), "reason": reason, "told_by": "the program that started it"}
-    with contextlib.suppress(OSError), (run / EVENTS).open("ab+") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
-        # A run that was killed may have left half a line.
-        is_whole = stream.read(1) in (b"", b"\n")
-        stream.write((b"" if is_whole else b"\n") + json.dumps(event).encode() + b"\n")

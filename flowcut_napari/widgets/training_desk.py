@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from qtpy.QtCore import QObject, Signal
 
@@ -31,6 +32,16 @@ class Launch:
 
     is_alive: bool
     reason: str = ""
+
+
+class RunOwner(Protocol):
+    """Who started runs, and can end them also before they have said anything."""
+
+    def stop(self, run: Path) -> bool:
+        """Ask a run to save and end; False if it is not one of its own."""
+
+    def kill(self, run: Path) -> bool:
+        """End a run at once; False if it is not one of its own."""
 
 
 class TrainingDesk(QObject):
@@ -60,6 +71,7 @@ class TrainingDesk(QObject):
         super().__init__(bench)
         self.run: Path | None = None
         self.compared: tuple[Path, ...] = ()
+        self.owner: RunOwner | None = None
         self._launches: dict[Path, Launch] = {}
 
     def launch_of(self, run: Path) -> Launch | None:

@@ -17,9 +17,9 @@ from made_interpreters import interpreter, limited
 from made_runs import FAST, same, write_clips
 
 from flowcut_napari.core.errors import OutputError
-from flowcut_napari.core.run_control import last_start
+from flowcut_napari.core.run_control import KILLED, last_start
 from flowcut_napari.core.run_list import list_runs
-from flowcut_napari.live.training_process import KILLED, TrainingCommand, TrainingEnd, TrainingProcess
+from flowcut_napari.live.training_process import TrainingCommand, TrainingEnd, TrainingProcess
 from flowcut_training.engine.checkpoints import list_checkpoints
 from flowcut_training.engine.events import read_events
 

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QDialog, QHBoxLayout, QMessageBox, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QMainWindow,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from flowcut_napari.core.errors import FlowCutError, printable
 from flowcut_napari.widgets.notices import text_label
@@ -21,7 +30,7 @@ _LOOK_MILLISECONDS = 200
 def may_let_go(bench: Workbench, window: QWidget | None) -> bool:
     """Ask what becomes of the runs of this window, if there are any, and see to it; False if the window should stay."""
     controller = bench.findChild(TrainController)
-    if controller is None or not (runs := controller.launcher.at_work):
+    if controller is None or not (runs := controller.launcher.at_work) or _is_torn_down(window):
         return True
     choice = ask(window, runs)
     if choice == "leave":
@@ -30,6 +39,15 @@ def may_let_go(bench: Workbench, window: QWidget | None) -> bool:
     if choice == "stay":
         return False
     return StopDialog(controller.launcher, window).exec() == QDialog.DialogCode.Accepted
+
+
+def _is_torn_down(window: QWidget | None) -> bool:
+    """Whether a program closes the viewer: its canvas is gone by then, and no question can be asked any more.
+
+    Runs are stopped then, as by a window that ends without a question.
+    """
+    middle = window.centralWidget() if isinstance(window, QMainWindow) else None
+    return middle is not None and not any(child.isVisible() for child in middle.findChildren(QWidget))
 
 
 def ask(window: QWidget | None, runs: tuple[Path, ...]) -> Choice:

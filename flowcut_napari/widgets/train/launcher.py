@@ -35,6 +35,7 @@ class Launcher(QObject):
         super().__init__(parent)
         self._desk, self._preferences = desk, preferences
         self._processes: dict[Path, TrainingProcess] = {}
+        desk.owner = self
         self._ended.connect(self._on_ended, Qt.ConnectionType.QueuedConnection)
 
     @property
@@ -69,20 +70,30 @@ class Launcher(QObject):
         self._desk.put_launch(run, Launch(True))
         self.changed.emit()
 
-    def stop(self, run: Path) -> None:
-        """Ask a run to save and end after the step that it is at, also while it is starting.
+    def stop(self, run: Path) -> bool:
+        """Ask a run of this window to save and end after the step that it is at, also while it is starting.
+
+        Returns
+        -------
+        bool
+            Whether it is one of this window, and at work.
 
         Raises
         ------
         OutputError
             If it cannot be asked.
         """
+        if run not in self.at_work:
+            return False
         write_atomically(run / STOP, "")
+        return True
 
-    def kill(self, run: Path) -> None:
-        """End a run of this window at once, with all of its processes."""
-        if (process := self._processes.get(run)) is not None:
-            process.kill()
+    def kill(self, run: Path) -> bool:
+        """End a run of this window at once, with all of its processes; return as `stop`."""
+        if run not in self.at_work:
+            return False
+        self._processes[run].kill()
+        return True
 
     def leave(self) -> None:
         """Let all runs go on without this window."""
