@@ -19,10 +19,9 @@ from flowcut_napari.core.run_records import (
     RunNote,
     RunStart,
     SavedCheckpoint,
-    figure_of,
+    checked_rows,
     plain_rows,
     time_of,
-    whole,
 )
 
 # More steps are never logged; beyond this many rows every second one goes.
@@ -211,14 +210,8 @@ class RunHistory:
         most = self._start.steps if self._start is not None and self._start.steps is not None else LARGEST_STEP
         table = plain_rows(events, before, most)
         if table is None:
-            rows: list[list[float]] = []
-            for event in events:
-                if (step := whole(event.get("step"), before + 1, most)) is None:
-                    self._refused += 1
-                    continue
-                before = step
-                rows.append([step, *(figure_of(event.get(name)) for name in FIGURES)])
-            table = np.array(rows, float).reshape(-1, 1 + len(FIGURES))
+            table, refused = checked_rows(events, before, most)
+            self._refused += refused
         events.clear()
         self._put_rows(table)
 

@@ -260,3 +260,13 @@ def plain_rows(events: list[Mapping[str, Any]], before: int, most: int) -> np.nd
     if steps[0] <= before or max(steps) > most or any(map(ge, steps, steps[1:])):
         return None
     return np.array(rows)
+
+
+def checked_rows(events: list[Mapping[str, Any]], before: int, most: int) -> tuple[np.ndarray, int]:
+    """Return rows as `plain_rows` does of events whatever they hold, and how many were no steps that rise."""
+    rows: list[list[float]] = []
+    for event in events:
+        if (step := whole(event.get("step"), before + 1, most)) is not None:
+            before = step
+            rows.append([step, *(figure_of(event.get(name)) for name in FIGURES)])
+    return np.array(rows, float).reshape(-1, 1 + len(FIGURES)), len(events) - len(rows)

@@ -16,7 +16,7 @@ import pytest
 from made_runs import write_clips
 
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
-from flowcut_napari.core.run_control import kill_run, last_start, stop_run
+from flowcut_napari.core.run_control import KILLED, kill_run, last_start, stop_run
 from flowcut_napari.core.run_list import RunSummary, list_runs
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -82,20 +82,28 @@ def test_a_real_run_is_seen_at_work_and_stops_when_asked(start: Start, dataset: 
     assert not (run / "stop").exists()
 
 
-@pytest.mark.parametrize("how", ["kill_run", "SIGKILL"])
-def test_a_run_that_is_killed_is_lost_and_takes_all_its_processes_along(
-    start: Start, dataset: Path, tmp_path: Path, how: str
+def test_a_run_that_is_killed_from_here_says_so_and_takes_all_its_processes_along(
+    start: Start, dataset: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     process = train(start, dataset, run)
     until(reaches(run, 7))
     workers = psutil.Process(process.pid).children(recursive=True)
-    if how == "kill_run":
-        assert kill_run(run) == 1 + len(workers)
-        assert workers
-        assert not psutil.wait_procs(workers, timeout=5)[1]
-    else:
-        process.kill()
+    assert kill_run(run) == 1 + len(workers)
+    assert workers
+    assert not psutil.wait_procs(workers, timeout=5)[1]
+    state = summary(run).state
+    assert (state.state, state.reason) == ("failed", KILLED)
+    assert state.can_go_on and state.resumes_from is not None and state.resumes_from % 5 == 0
+    with pytest.raises(InputError, match="is not there any more"):
+        kill_run(run)
+
+
+def test_a_run_that_is_killed_by_others_is_lost(start: Start, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = train(start, dataset, run)
+    until(reaches(run, 7))
+    process.kill()
     # Its parent has not looked at it yet; it is dead for all that.
     until(lambda: summary(run).state.state == "lost", 5)
     state = summary(run).state

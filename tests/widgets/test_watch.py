@@ -288,8 +288,8 @@ def test_kill_asks_and_ends_the_process(tab: WatchTab, tmp_path: Path, sleeper: 
     assert sleeper.is_running() and sleeper.status() != psutil.STATUS_ZOMBIE
     _answer(tab, "Kill")
     tab.kill.click()
-    wait_until(lambda: shows(tab, "run state") == "ended without a word", "it is gone", 10)
-    assert "resume goes on from step 500" in tab.notice.text.text()
+    wait_until(lambda: shows(tab, "run state") == "failed", "it is gone", 10)
+    assert "killed by hand" in tab.notice.text.text()
     assert tab.resume.isVisible()
 
 

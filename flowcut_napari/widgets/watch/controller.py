@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
@@ -82,15 +83,15 @@ class WatchController(QObject):
 
     def stop(self) -> None:
         """Ask the run to save and end after the step that it is at."""
-        run, owner = self.run, self.training.owner
-        if run is not None:
-            self._act(lambda: (owner is not None and owner.stop(run)) or stop_run(run))
+        if (run := self.run) is not None:
+            owner = self.training.owner
+            self._act(partial(_end, run, owner.stop if owner is not None else None, stop_run))
 
     def kill(self) -> None:
         """End the run at once, with all its processes."""
-        run, owner = self.run, self.training.owner
-        if run is not None:
-            self._act(lambda: (owner is not None and owner.kill(run)) or kill_run(run))
+        if (run := self.run) is not None:
+            owner = self.training.owner
+            self._act(partial(_end, run, owner.kill if owner is not None else None, kill_run))
 
     def resume(self) -> None:
         """Say that the run should go on."""
@@ -152,3 +153,9 @@ class WatchController(QObject):
     def _follow(self) -> None:
         runs = ([self.run] if self.run is not None else []) + list(self.training.compared)
         self._following.follow(runs)
+
+
+def _end(run: Path, by_owner: Callable[[Path], bool] | None, by_others: Callable[[Path], object]) -> None:
+    """End a run: by whoever started it, if that is this window."""
+    if by_owner is None or not by_owner(run):
+        by_others(run)
