@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
@@ -13,6 +14,7 @@ from flowcut_napari.widgets.predict.widget import PredictTab
 from flowcut_napari.widgets.runs.widget import RunsTab
 from flowcut_napari.widgets.scrolled import scrolled
 from flowcut_napari.widgets.session.offers import OfferList
+from flowcut_napari.widgets.sight import is_page_turned
 from flowcut_napari.widgets.train.still_going import StillGoing
 from flowcut_napari.widgets.train.widget import TrainTab
 from flowcut_napari.widgets.training_desk import training_of
@@ -57,6 +59,7 @@ class TrainingPage(QWidget):
         training_of(bench).tab_wanted.connect(self.show_tab)
         self._predictions.changed.connect(self._on_predictions)
         self.evaluate.look_wanted.connect(self._on_look_wanted)
+        self.tabs.currentChanged.connect(self._on_tab)
 
     def offer_what_goes_on(self, offers: OfferList) -> None:
         """Offer to watch runs that earlier windows left training."""
@@ -81,3 +84,19 @@ class TrainingPage(QWidget):
     def _on_look_wanted(self, address: str, frame: int, predictions: Path) -> None:
         """Lay predictions over the video that was opened where they are worst; its frame is chosen already."""
         self._predictions.open(str(predictions if predictions.is_dir() else predictions.parent))
+        self.predict.desk.enter()
+
+    def _on_tab(self, _: int) -> None:
+        # What the evaluation laid over a video goes with it; the Predict tab sees to itself.
+        if self.tabs.currentIndex() not in (self._place(self.predict), self._place(self.evaluate)):
+            self.predict.desk.leave(at_once=True)
+
+    def hideEvent(self, event: Any) -> None:  # Qt's name
+        """Leave the canvas as it was, when another page comes."""
+        super().hideEvent(event)
+        if not event.spontaneous() and self.tabs.currentIndex() == self._place(self.evaluate):
+            self.predict.desk.leave(at_once=is_page_turned(self))
+
+    def _place(self, tab: QWidget) -> int:
+        areas = [self.tabs.widget(place) for place in range(self.tabs.count())]
+        return next(place for place, area in enumerate(areas) if area is not None and area.isAncestorOf(tab))
