@@ -24,7 +24,7 @@ test-core: $(VENV)/.full system-deps
 	$(BIN)/pytest -m "not gui and not slow" --ignore=tests/gui
 
 test-gui: $(VENV)/.full system-deps
-	env -u QT_QPA_PLATFORM timeout 900 tests/gui/with-display.sh $(BIN)/pytest -m gui tests/gui
+	env -u QT_QPA_PLATFORM timeout 1800 tests/gui/with-display.sh $(BIN)/pytest -m gui tests/gui
 
 lint: $(VENV)/.full
 	$(BIN)/ruff check .

@@ -72,6 +72,7 @@ def main() -> None:
         until(lambda: not panel.run.controller.progress.is_going_on)
         take_curating(panel, take, until)
         take_dataset(panel, Path(folder), take, until)
+        take_training(panel, Path(folder), take, until)
         panel.pages.show_page(tabs)
     tabs.setCurrentWidget(area_of(panel.tune))
     panel.tune.controller.choose_preset("flowcut")
@@ -131,6 +132,78 @@ def take_dataset(
     until(lambda: "dataset clip" in [layer.name for layer in panel.bench.viewer.layers])
     browse.path.setEditText("~/dataset")
     take("browse")
+
+
+def take_training(
+    panel: Any, folder: Path, take: Callable[[str], None], until: Callable[..., None]
+) -> None:
+    """Take a run before it starts, at work, done and failed, the list of runs, predictions and their evaluation."""
+    from flowcut_napari.core.sample import sample_folder
+
+    training = panel.training
+    train, watch, predict, evaluate = training.train, training.watch, training.predict, training.evaluate
+    controller = train.controller
+    panel.pages.show_page(training)
+    until(lambda: controller.about)
+    for name, value in (
+        ("configuration", "tiny"),
+        ("dataset", str(folder / "dataset")),
+        ("run", str(folder / "runs" / "toys-1")),
+        ("device", "cpu"),
+    ):
+        controller.edit(name, value)
+    for name, text in (
+        ("run.evaluate", str(folder / "dataset")),
+        ("run.evaluate_clips", "6"),
+        ("run.log_every", "1"),
+        ("optimizer.steps", "120"),
+    ):
+        controller.change(name, text)
+    controller.check(estimate=True)
+    until(lambda: controller.findings.measured)
+    for label in (train.dataset.line, train.run.line, train.evaluate.line, train.command):
+        label.setText(label.text().replace(str(folder), "~"))
+    take("train")
+    train.start()
+    until(lambda: watch.controller.state.step >= 45, 600)
+    take("watch")
+    until(lambda: watch.controller.state.state == "done" and not controller.launcher.at_work, 900)
+    watch.parentWidget().parentWidget().ensureWidgetVisible(watch.strip)
+    take("learning")
+    # A run that is killed says so.
+    controller.edit("run", str(folder / "runs" / "toys-2"))
+    controller.change("optimizer.lr", "2e-3")
+    train.start()
+    until(lambda: watch.controller.state.step >= 20, 600)
+    controller.launcher.kill(folder / "runs" / "toys-2")
+    until(lambda: watch.controller.state.state == "failed" and not controller.launcher.at_work)
+    take("failed")
+    training.show_tab("Runs")
+    until(lambda: training.runs.table.model().rowCount() == 2)
+    controller.desk.watch(folder / "runs" / "toys-1")
+    take("runs")
+    controller.desk.compare([folder / "runs" / "toys-2"])
+    training.show_tab("Watch")
+    until(lambda: watch.controller.compared)
+    watch.parentWidget().parentWidget().verticalScrollBar().setValue(0)
+    take("compare")
+    training.show_tab("Predict")
+    predict.controller.predict()
+    until(lambda: predict.desk.prediction is not None and not predict.controller.progress.is_going_on, 300)
+    predict.desk.set_threshold(0.3)
+    take("predict")
+    predict.desk.set_mode("differences")
+    take("differences")
+    out = predict.controller.progress.out
+    training.show_tab("Evaluate")
+    for name, value in (("kind", "ytvis"), ("ground_truth", str(sample_folder() / "instances.json"))):
+        evaluate.controller.edit(name, value)
+    evaluate.take_predictions(out)
+    evaluate.evaluate()
+    until(lambda: evaluate.controller.progress.state == "done", 120)
+    for line in (evaluate.ground_truth, evaluate.predictions):
+        line.setText(line.text().replace(str(folder), "~").replace(str(sample_folder()), "~/toys"))
+    take("evaluate")
 
 
 def area_of(tab: object) -> object:
