@@ -134,10 +134,12 @@ def take_dataset(
     take("browse")
 
 
-def take_training(
-    panel: Any, folder: Path, take: Callable[[str], None], until: Callable[..., None]
-) -> None:
+def take_training(panel: Any, folder: Path, take: Callable[[str], None], until: Callable[..., None]) -> None:
     """Take a run before it starts, at work, done and failed, the list of runs, predictions and their evaluation."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+    from qtpy.QtWidgets import QLabel
+
     from flowcut_napari.core.sample import sample_folder
 
     training = panel.training
@@ -177,6 +179,7 @@ def take_training(
     until(lambda: watch.controller.state.step >= 20, 600)
     controller.launcher.kill(folder / "runs" / "toys-2")
     until(lambda: watch.controller.state.state == "failed" and not controller.launcher.at_work)
+    watch.parentWidget().parentWidget().verticalScrollBar().setValue(0)
     take("failed")
     training.show_tab("Runs")
     until(lambda: training.runs.table.model().rowCount() == 2)
@@ -190,17 +193,30 @@ def take_training(
     training.show_tab("Predict")
     predict.controller.predict()
     until(lambda: predict.desk.prediction is not None and not predict.controller.progress.is_going_on, 300)
-    predict.desk.set_threshold(0.3)
-    take("predict")
-    predict.desk.set_mode("differences")
-    take("differences")
     out = predict.controller.progress.out
+    predict.desk.set_threshold(0.3)
+
+    def take_predict(name: str) -> None:
+        QTest.qWait(1000)
+        predict.summary.setText(predict.summary.text().replace(str(folder), "~"))
+        for label in predict.findChildren(QLabel):
+            label.setText(label.text().replace(str(folder), "~"))
+        take(name)
+
+    take_predict("predict")
+    predict.desk.set_mode("beside")
+    take_predict("beside")
+    predict.desk.set_mode("differences")
+    take_predict("differences")
     training.show_tab("Evaluate")
     for name, value in (("kind", "ytvis"), ("ground_truth", str(sample_folder() / "instances.json"))):
         evaluate.controller.edit(name, value)
     evaluate.take_predictions(out)
     evaluate.evaluate()
     until(lambda: evaluate.controller.progress.state == "done", 120)
+    place = evaluate.videos.visualRect(evaluate.videos.model().index(0, 0)).center()
+    QTest.mouseClick(evaluate.videos.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    QTest.qWait(4000)
     for line in (evaluate.ground_truth, evaluate.predictions):
         line.setText(line.text().replace(str(folder), "~").replace(str(sample_folder()), "~/toys"))
     take("evaluate")
