@@ -443,8 +443,7 @@ def test_a_click_on_a_name_hides_its_curve_and_another_brings_it_back(tab: Watch
     look_at(tab, made.write_run(tmp_path / "run", [made.start(), *made.training(400)]))
     plot = tab.board.parts
     both = _picture(plot)
-    place, name = plot._names[1]
-    assert name == "mask"
+    place = plot._legend.place_of("mask")
     QTest.mouseClick(plot, Qt.MouseButton.LeftButton, pos=place.center())
     drawn(tab)
     assert (_picture(plot) != both).any()

@@ -23,6 +23,8 @@ WINDOWS = (0, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 _FIRST_WINDOW = 4
 # Of the time, for drawing what is new.
 _MOST_SHARE = 0.015
+# Putting the window together anew takes as long again where no graphics card does it.
+_LEAST_SECONDS = 1.0
 _PARTS = (
     ("classification", "classification", QColor(232, 150, 50)),
     ("mask", "mask", QColor(64, 182, 122)),
@@ -127,6 +129,8 @@ class CurveBoard(QWidget):
         layout.addLayout(grid)
         for plot in self.plots:
             plot.pointed.connect(self._point)
+            plot.is_patient = True
+            plot.stale.connect(self._redraw)
         self.loss.toggled.connect(self._toggle)
         self.parts.toggled.connect(self._toggle)
         self.smooth.valueChanged.connect(self._on_options)
@@ -150,11 +154,15 @@ class CurveBoard(QWidget):
         is_same = [other.run for other in (*compared, watched) if other] == self._runs
         self._watched, self._compared = watched, tuple(compared)
         self._runs = [other.run for other in (*compared, watched) if other]
-        if not is_same:
+        rest = max(_LEAST_SECONDS, sum(plot.drawing_seconds for plot in self.plots) / _MOST_SHARE)
+        rest = self._drawn_at + rest - time.monotonic()
+        if not is_same or rest <= 0:
             self.draw()
+        elif watched is not None and watched.is_loading:
+            # More comes soon; and whoever reads it does not wait later on, when it would be drawn.
+            self._later.stop()
         elif not self._later.isActive():
-            rest = sum(plot.drawing_seconds for plot in self.plots) / _MOST_SHARE
-            self._later.start(round(1000 * max(0.0, self._drawn_at + rest - time.monotonic())))
+            self._later.start(round(1000 * rest))
 
     def draw(self) -> None:
         """Draw all curves anew, one plot in each turn of the event loop."""
@@ -169,9 +177,20 @@ class CurveBoard(QWidget):
         self._turn.start()
 
     @property
+    def is_drawing(self) -> bool:
+        """Whether plots are being drawn, one after the other."""
+        return bool(self._jobs)
+
+    @property
     def is_drawn(self) -> bool:
         """Whether all plots show what is known."""
         return not self._jobs and not self._later.isActive()
+
+    def _redraw(self) -> None:
+        # Of another size, or scrolled into sight.
+        if not self._jobs:
+            self._jobs = [plot.redraw for plot in self.plots if not plot.visibleRegion().isEmpty()]
+            self._turn.start()
 
     def _draw_next(self) -> None:
         if self._jobs:

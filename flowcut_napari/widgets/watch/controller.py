@@ -81,6 +81,10 @@ class WatchController(QObject):
         self._seen = max(0, self._seen + (1 if is_seen else -1))
         self._following.set_seen(self._seen > 0)
 
+    def go_on(self) -> None:
+        """Say that what is known is drawn, and more can be read."""
+        self._following.go_on()
+
     def stop(self) -> None:
         """Ask the run to save and end after the step that it is at."""
         if (run := self.run) is not None:

@@ -21,6 +21,8 @@ _QUIET_AFTER = 20.0
 _TELL_SECONDS = 0.3
 # After each piece the window has its turn: a thread that computes would hold it up for 5 ms, again and again.
 _BREATH = 0.001
+# Until what was told is drawn.
+_PATIENCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,8 @@ class Following:
         self._is_new = False
         self._changed_at = 0.0
         self._thread: threading.Thread | None = None
+        # Whether what was told of a long file is drawn: two threads at once would wait for each other all the time.
+        self._is_drawn = threading.Event()
 
     def follow(self, runs: Sequence[Path]) -> None:
         """Follow these runs from now on, the first one first."""
@@ -101,6 +105,10 @@ class Following:
             if is_seen:
                 self.look_now()
 
+    def go_on(self) -> None:
+        """Read on: what was told is drawn."""
+        self._is_drawn.set()
+
     def look_now(self) -> None:
         """Look at once, since something has happened."""
         with self._turn:
@@ -113,6 +121,7 @@ class Following:
         with self._turn:
             self._is_over = True
             self._wanted = ()
+            self._is_drawn.set()
             self._turn.notify()
 
     def _pause(self) -> float:
@@ -150,7 +159,10 @@ class Following:
             if self._is_over or followed.run not in self._wanted:
                 return
             if time.monotonic() - told_at > _TELL_SECONDS:
+                self._is_drawn.clear()
                 self._tell(followed, "", is_loading=True)
+                if self._is_seen:
+                    self._is_drawn.wait(_PATIENCE_SECONDS)
                 told_at = time.monotonic()
             time.sleep(_BREATH)
         self._tell(followed, batch.problem)

@@ -10,19 +10,25 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPalette, QPen, QPixmap, QPolygonF
+from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from flowcut_napari.widgets.watch.series import figure, log_ticks, short, smoothed, thinned, ticks, value_range
+from flowcut_napari.widgets.watch.legend import FONT, LINE, Legend, faded, signed, with_size
+from flowcut_napari.widgets.watch.series import (
+    averaged,
+    figure,
+    log_ticks,
+    short,
+    smoothed,
+    thinned,
+    ticks,
+    value_range,
+)
 
-_FONT, _LINE = 11, 16
 _TICK_FONT = 10
 _RIGHT, _AXIS, _PAD = 8, 15, 4
-_SWATCH = 9
 _FAINT = 75
-_LONGEST_NAME = 140
 _LEAST_PIECES = 5
-_MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +72,15 @@ class Plot(QWidget):
 
     Signals
     -------
+    stale
+        It has to be drawn anew; somebody who is patient does it by `redraw`, else it does it when Qt asks.
     pointed (object)
         The step that the mouse points at, or None.
     toggled (str)
         A name in the legend was clicked.
     """
 
+    stale = Signal()
     pointed = Signal(object)
     toggled = Signal(str)
 
@@ -90,9 +99,11 @@ class Plot(QWidget):
         self._last_step = 1.0
         self._cursor: float | None = None
         self._picture: QPixmap | None = None
+        self._is_stale = True
+        self.is_patient = False
         self._hinted = 0
         self.drawing_seconds = 0.0
-        self._names: list[tuple[QRect, str]] = []
+        self._legend = Legend()
 
     # What is shown.
 
@@ -104,16 +115,21 @@ class Plot(QWidget):
         They are drawn here and now, since Qt would draw all plots of a window at once, and seen after an `update`.
         """
         self._curves = [_Drawn(curve, smoothed(curve.values, _window(curve))) for curve in curves]
+        self._legend.names = [(curve.name, curve.colour) for curve in curves]
         self._is_log, self._hidden, self._last_step = is_log, hidden, max(1.0, last_step)
         seen = [values for drawn in self._seen() for values in (*(drawn.curve.raw or ()), drawn.smooth)]
         self._range = value_range(seen, is_log=is_log)
+        self._is_stale = True
         if self.isVisible() and not self.visibleRegion().isEmpty():
-            self._picture = self._draw()
-        else:
-            self._picture = None
+            self.redraw()
         if (height := self.sizeHint().height()) != self._hinted:
             self._hinted = height
             self.updateGeometry()
+
+    def redraw(self) -> None:
+        """Draw the curves now, if that is needed; seen after an `update`."""
+        if self._is_stale:
+            self._picture, self._is_stale = self._draw(), False
 
     def show_cursor(self, step: float | None) -> None:
         """Show a cursor, and the values there in place of the last ones."""
@@ -163,7 +179,7 @@ class Plot(QWidget):
     def mouseMoveEvent(self, event: Any) -> None:  # Qt's name
         """Tell the step under the mouse."""
         point = event.position()
-        is_name = any(place.contains(point.toPoint()) for place, _ in self._names)
+        is_name = not self._title and self._legend.name_at(point.toPoint()) is not None
         self.setCursor(Qt.CursorShape.PointingHandCursor if is_name else Qt.CursorShape.ArrowCursor)
         area = self._area()
         is_inside = area.left() <= point.x() <= area.right() and point.y() >= area.top()
@@ -177,19 +193,25 @@ class Plot(QWidget):
 
     def mousePressEvent(self, event: Any) -> None:  # Qt's name
         """Hide a curve by its name in the legend, or bring it back."""
-        for place, name in self._names:
-            if place.contains(event.position().toPoint()):
-                self.toggled.emit(name)
+        name = self._legend.name_at(event.position().toPoint())
+        if name is not None and not self._title:
+            self.toggled.emit(name)
 
     def paintEvent(self, event: Any) -> None:  # Qt's name
         """Draw the curves, the cursor and the values."""
-        if self._picture is None:
-            self._picture = self._draw()
+        if not self.is_patient:
+            self.redraw()
+        elif self._is_stale:
+            self.stale.emit()
         painter = QPainter(self)
-        painter.drawPixmap(0, 0, self._picture)
+        if self._picture is not None:
+            painter.drawPixmap(0, 0, self._picture)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(_font(self.font(), _FONT))
-        self._draw_legend(painter)
+        painter.setFont(with_size(self.font(), FONT))
+        if self._title:
+            self._draw_title(painter)
+        else:
+            self._draw_legend(painter)
         if self._cursor is not None and self._range is not None and self._cursor <= self._last_step:
             self._draw_cursor(painter, self._cursor)
 
@@ -199,7 +221,7 @@ class Plot(QWidget):
         return [drawn for drawn in self._curves if drawn.curve.name not in self._hidden]
 
     def _forget(self) -> None:
-        self._picture = None
+        self._is_stale = True
         self.update()
 
     @property
@@ -214,8 +236,8 @@ class Plot(QWidget):
         return QRect(left, top, max(1, self.width() - left - _RIGHT), max(1, self.height() - top - _AXIS))
 
     def _label_width(self) -> int:
-        metrics = QFontMetrics(_font(self.font(), _TICK_FONT))
-        widest = max((metrics.horizontalAdvance(_signed(short(value))) for value in self._value_ticks()), default=20)
+        metrics = QFontMetrics(with_size(self.font(), _TICK_FONT))
+        widest = max((metrics.horizontalAdvance(signed(short(value))) for value in self._value_ticks()), default=20)
         return max(26, widest + 8)
 
     def _value_ticks(self) -> list[float]:
@@ -243,10 +265,10 @@ class Plot(QWidget):
         painter = QPainter(picture)
         try:
             area = self._area()
-            painter.fillRect(area, _faded(self._ink, 12))
-            painter.setFont(_font(self.font(), _TICK_FONT))
+            painter.fillRect(area, faded(self._ink, 12))
+            painter.setFont(with_size(self.font(), _TICK_FONT))
             if self._range is None:
-                painter.setPen(_faded(self._ink, 130))
+                painter.setPen(faded(self._ink, 130))
                 painter.drawText(area, Qt.AlignmentFlag.AlignCenter, self._empty)
             else:
                 self._draw_axes(painter, area)
@@ -261,11 +283,11 @@ class Plot(QWidget):
     def _draw_axes(self, painter: QPainter, area: QRect) -> None:
         for value in self._value_ticks():
             height = round(float(self._place(value, area)))
-            painter.setPen(_faded(self._ink, 26))
+            painter.setPen(faded(self._ink, 26))
             painter.drawLine(area.left(), height, area.right(), height)
-            painter.setPen(_faded(self._ink, 150))
+            painter.setPen(faded(self._ink, 150))
             place = QRect(0, height - 8, area.left() - 5, 16)
-            painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, _signed(short(value)))
+            painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, signed(short(value)))
         for step in ticks(0, self._last_step, max(2, area.width() // 62)):
             across = area.left() + round(step / self._last_step * area.width())
             place = QRect(across - 30, area.bottom() + 2, 60, _AXIS - 2)
@@ -283,34 +305,38 @@ class Plot(QWidget):
         curve = drawn.curve
         # What is faint need not be smooth, too, which would take the most time of all.
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        columns = area.width()
         if curve.raw is not None:
-            painter.setPen(QPen(_faded(curve.colour, _FAINT), 1))
-            painter.drawPolyline(self._points(area, curve.steps, *curve.raw))
+            low, high = map(self._drawable, curve.raw)
+            painter.setPen(QPen(faded(curve.colour, _FAINT), 1))
+            painter.drawPolyline(self._points(area, *thinned(curve.steps, low, high, 0.0, self._last_step, columns)))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(curve.colour, 1.6))
-        points = self._points(area, curve.steps, drawn.smooth, drawn.smooth)
+        line = self._drawable(drawn.smooth)
+        if curve.raw is not None:
+            points = self._points(area, *averaged(curve.steps, line, 0.0, self._last_step, columns))
+        else:  # it goes as far as the values do
+            points = self._points(area, *thinned(curve.steps, line, line, 0.0, self._last_step, columns))
         painter.drawPolyline(points)
-        if len(points) == 1 or (curve.has_dots and len(points) <= area.width() // 6):
+        if len(points) == 1 or (curve.has_dots and len(points) <= columns // 6):
             painter.setBrush(curve.colour)
             for place in range(len(points)):
                 painter.drawEllipse(points[place], 1.6, 1.6)
             painter.setBrush(Qt.BrushStyle.NoBrush)
 
-    def _points(self, area: QRect, steps: np.ndarray, low: np.ndarray, high: np.ndarray) -> QPolygonF:
-        if self._is_log:
-            is_one = low is high
-            low = np.where(low > 0, low, np.nan)
-            high = low if is_one else np.where(high > 0, high, np.nan)
-        x, y = thinned(steps, low, high, 0.0, self._last_step, area.width())
-        across = area.left() + x * (area.width() / self._last_step)
+    def _drawable(self, values: np.ndarray) -> np.ndarray:
+        return np.where(values > 0, values, np.nan) if self._is_log else values
+
+    def _points(self, area: QRect, steps: np.ndarray, values: np.ndarray) -> QPolygonF:
+        across = area.left() + steps * (area.width() / self._last_step)
         # Far beyond the area is out of sight just as well, and no number is too large for Qt.
-        down = np.clip(self._place(y, area), area.top() - 1000.0, area.bottom() + 1000.0)
+        down = np.clip(self._place(values, area), area.top() - 1000.0, area.bottom() + 1000.0)
         return QPolygonF([QPointF(*point) for point in zip(across.tolist(), down.tolist(), strict=True)])
 
     def _draw_cursor(self, painter: QPainter, step: float) -> None:
         area = self._area()
         across = area.left() + step / self._last_step * area.width()
-        painter.setPen(QPen(_faded(self._ink, 110), 1))
+        painter.setPen(QPen(faded(self._ink, 110), 1))
         painter.drawLine(QPointF(across, area.top()), QPointF(across, area.bottom()))
         for drawn in self._seen():
             value = self._value(drawn, step)
@@ -327,77 +353,31 @@ class Plot(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self.palette().color(QPalette.ColorRole.Window))
         painter.drawRect(place)
-        painter.setBrush(_faded(self._ink, 40))
+        painter.setBrush(faded(self._ink, 40))
         painter.drawRoundedRect(place, 3, 3)
         painter.setPen(self._ink)
         painter.drawText(place, Qt.AlignmentFlag.AlignCenter, text)
 
-    # The legend.
-
     def _legend_height(self, width: int) -> int:
-        return _LINE * (1 + max((row for row, *_ in self._legend(width)), default=0)) + 2
-
-    def _legend(self, width: int) -> list[tuple[int, int, int, _Drawn, str]]:
-        """Return row, left edge, width, curve and text of each name."""
-        metrics = QFontMetrics(_font(self.font(), _FONT))
-        found: list[tuple[int, int, int, _Drawn, str]] = []
-        if self._title:  # which says whose value it is
-            return found
-        row, left = 0, 0
-        for drawn in self._curves:
-            name = metrics.elidedText(drawn.curve.name, Qt.TextElideMode.ElideMiddle, _LONGEST_NAME)
-            # As wide as any value, so that nothing moves while the mouse does.
-            needed = _SWATCH + 5 + metrics.horizontalAdvance(f"{name} 0.0000") + 9
-            if left and left + needed > width:
-                row, left = row + 1, 0
-            found.append((row, left, needed, drawn, name))
-            left += needed
-        return found
+        return self._legend.height(width, self.font()) if not self._title else LINE + 2
 
     def _draw_legend(self, painter: QPainter) -> None:
-        self._names = []
-        if self._title:
-            self._draw_title(painter)
-            return
-        for row, left, width, drawn, name in self._legend(self.width()):
-            is_hidden = drawn.curve.name in self._hidden
-            place = QRect(left, row * _LINE, width, _LINE)
-            self._names.append((place, drawn.curve.name))
-            painter.setPen(QPen(drawn.curve.colour, 1.2))
-            painter.setBrush(Qt.BrushStyle.NoBrush if is_hidden else drawn.curve.colour)
-            painter.drawRoundedRect(QRectF(left + 1, place.top() + 3.5, _SWATCH - 1, _SWATCH - 1), 2, 2)
-            painter.setPen(_faded(self._ink, 110 if is_hidden else 255))
-            value = figure(self._value(drawn, self._cursor))
-            words = name if is_hidden else f"{name} {_signed(value)}"
-            text = place.adjusted(_SWATCH + 5, 0, 0, 0)
-            painter.drawText(text, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, words)
+        hidden = self._hidden
+        values = [
+            "" if drawn.curve.name in hidden else figure(self._value(drawn, self._cursor)) for drawn in self._curves
+        ]
+        self._legend.draw(painter, self.width(), self._ink, values, hidden)
 
     def _draw_title(self, painter: QPainter) -> None:
-        place = QRect(0, 0, self.width() - _RIGHT, _LINE)
-        painter.setPen(_faded(self._ink, 170))
+        place = QRect(0, 0, self.width() - _RIGHT, LINE)
+        painter.setPen(faded(self._ink, 170))
         painter.drawText(place, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._title)
         if self._range is not None:
             painter.setPen(self._ink)
             value = figure(self._value(self._curves[0], self._cursor))
-            painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, _signed(value))
+            painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, signed(value))
 
 
 def _window(curve: Curve) -> int:
     """Return over how many values a curve is smoothed: of a short one fewer, which would become a flat line."""
     return min(curve.window, len(curve.values) // _LEAST_PIECES)
-
-
-def _font(font: QFont, pixels: int) -> QFont:
-    found = QFont(font)
-    found.setPixelSize(pixels)
-    return found
-
-
-def _faded(colour: QColor, alpha: int) -> QColor:
-    faded = QColor(colour)
-    faded.setAlpha(alpha)
-    return faded
-
-
-def _signed(number: str) -> str:
-    return number.replace("-", _MINUS) if number != "-" else "-"

@@ -59,6 +59,19 @@ def thinned(
     return np.repeat(centres, 2), found
 
 
+def averaged(x: np.ndarray, y: np.ndarray, left: float, right: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of a smooth line: one in each of so many columns, the mean of what is finite there."""
+    is_shown = np.isfinite(y)
+    if not is_shown.all():
+        x, y = x[is_shown], y[is_shown]
+    if len(x) <= columns:
+        return x.astype(float), y
+    column = np.clip((x - left) * (columns / max(right - left, 1e-9)), 0, columns - 1).astype(np.int64)
+    firsts = np.flatnonzero(np.diff(column, prepend=-1))
+    counts = np.diff(np.append(firsts, len(x)))
+    return np.add.reduceat(x, firsts) / counts, np.add.reduceat(y, firsts) / counts
+
+
 def value_range(curves: list[np.ndarray], *, is_log: bool = False) -> tuple[float, float] | None:
     """Return the least and the greatest value of curves, of many values without the most extreme; None for none."""
     lows, highs = [], []

@@ -86,6 +86,7 @@ class WatchTab(QWidget):
         self.controller.changed.connect(self.show_run)
         self.controller.compared_changed.connect(self._show_curves)
         self.board.drawn.connect(self.show_words)
+        self.board.drawn.connect(self.controller.go_on)
         self.show_run()
 
     def _make_head(self) -> None:
@@ -161,6 +162,8 @@ class WatchTab(QWidget):
         if told != self._told or not self.isVisible():
             self._told = told
             self.show_words()
+        if not self.board.is_drawing:
+            controller.go_on()
 
     def show_words(self) -> None:
         """Show all but the curves."""
@@ -189,9 +192,12 @@ class WatchTab(QWidget):
         word = headline(state) if is_read else "reading …"
         is_told = state.state in ("failed", "lost")  # the notice says more
         self.word.setText(f"{word}: {printable(state.reason)}" if state.reason and not is_told else word)
+        # Else it would be drawn at once, each time, and with it the whole window.
+        self.bar.setUpdatesEnabled(False)
         # 0 of 0 moves to and fro: something happens, and nobody knows how long.
         self.bar.setRange(0, 0 if state.state == "starting" else _BAR)
         self.bar.setValue(round(state.share * _BAR))
+        self.bar.setUpdatesEnabled(True)
         _say(self.progress, describe_progress(state))
         _say(self.about, describe_start(view.start))
         self.stop.setEnabled(state.state == "running" and not state.is_stopping)
