@@ -56,7 +56,7 @@ def flowcut(
     """Unsupervised video instance segmentation (FlowCut): pseudo-masks, datasets, training, evaluation."""
 
 
-for _command in (masks.masks, masks.batch, dataset.curate, tuning.score, model.train, model.predict):
+for _command in (masks.masks, masks.batch, dataset.curate, tuning.score, tuning.sweep, model.train, model.predict):
     app.command()(_command)
 app.add_typer(evaluate_app, name="evaluate")
 app.command("convert-checkpoint")(model.convert_checkpoint)

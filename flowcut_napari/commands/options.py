@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,11 +39,12 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What the shared options of a command line say."""
+    """What the shared options of a command line say; `changes` are those of them that depart from the preset."""
 
     parameters: CutParameters
     weights: dict[str, Path]
     device: str
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,7 +118,7 @@ def _settings(*, preset: str, size: str | None, weights: list[str] | None, devic
         parameters = CutParameters.preset(preset).with_changes(**changes)
     except ValidationError as error:
         raise InputError(one_line(error)) from None
-    return Settings(parameters, parse_weights(weights or []), device)
+    return Settings(parameters, parse_weights(weights or []), device, changes)
 
 
 def parse_weights(entries: list[str]) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -84,11 +85,14 @@ class VideoTruth:
         Names of the annotated frames without suffix, in order.
     read : callable
         Reads the frame at a place in `frames`; it can be sent to another process.
+    files : tuple of Path
+        What it is read from.
     """
 
     place: str
     frames: tuple[str, ...]
     read: Callable[[int], FrameTruth]
+    files: tuple[Path, ...]
     _places: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -133,6 +137,10 @@ class VideoTruth:
         if not found:
             raise InputError(f"{video.name}: none of its frames has an annotation in {self.place}")
         return found
+
+    def changed(self) -> str:
+        """Return a text that is another one when the files have changed."""
+        return ";".join(f"{status.st_size},{status.st_mtime_ns}" for status in map(os.stat, self.files))
 
     def frame(self, place: int, size: tuple[int, int]) -> FrameTruth:
         """Read the annotation at a place.
@@ -210,7 +218,7 @@ def truth_of(
 
 def _of_folder(folder: Path) -> VideoTruth:
     files = read_annotations(folder)
-    return VideoTruth(str(folder), tuple(files), partial(_read_labels, tuple(files.values())))
+    return VideoTruth(str(folder), tuple(files), partial(_read_labels, tuple(files.values())), tuple(files.values()))
 
 
 def _read_labels(files: tuple[Path, ...], place: int) -> FrameTruth:
@@ -256,7 +264,7 @@ def _ytvis_truth(
             raise InputError(f"{place}: object {number}: {error}") from None
         tracks.append((number, bool(annotation.get("iscrowd", 0)), packed))
     stems = tuple(PurePosixPath(file).stem for file in files)
-    return VideoTruth(place, stems, partial(_unpack, tuple(tracks), (height, width)))
+    return VideoTruth(place, stems, partial(_unpack, tuple(tracks), (height, width)), (path,))
 
 
 def _unpack(
