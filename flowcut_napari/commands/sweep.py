@@ -13,12 +13,10 @@ from rich.text import Text
 from flowcut_napari.commands import console
 from flowcut_napari.commands.options import Settings
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.errors import printable
-from flowcut_napari.core.files import write_atomically
+from flowcut_napari.core.errors import InputError, printable
 from flowcut_napari.core.grid import COMPARED_PRESETS, Axis, Grid, Setting, short
 from flowcut_napari.core.ground_truth import open_ground_truth
-from flowcut_napari.core.heat_map import heat_map, map_axes
-from flowcut_napari.core.preview import save_picture
+from flowcut_napari.core.heat_map import map_axes
 from flowcut_napari.core.recipe import as_command
 from flowcut_napari.core.sweep import Sweeper, SweepPlan, Watch
 from flowcut_napari.core.sweep_cells import (
@@ -26,11 +24,10 @@ from flowcut_napari.core.sweep_cells import (
     SCORES,
     Cell,
     best_setting,
-    cells_table,
     check_measure,
     mean_over_videos,
-    overall_table,
 )
+from flowcut_napari.core.sweep_report import write_report
 from flowcut_napari.core.video import VideoEntry, find_videos, refuse_same_names
 from flowcut_napari.core.video_job import parse_frames
 from flowcut_napari.core.workers import default_workers
@@ -59,7 +56,7 @@ def run_sweep(
     """Sweep all videos at the addresses; return the exit code."""
     chosen = measure or (_WITH_TRUTH if ground_truth is not None else _WITHOUT)
     check_measure(chosen, has_truth=ground_truth is not None)
-    axes = [Axis.parse(text) for text in (vary or (() if presets else _DEFAULT_AXES))]
+    axes = [_axis(text) for text in (vary or (() if presets else _DEFAULT_AXES))]
     grid = Grid.make(settings.parameters, axes, presets=COMPARED_PRESETS if presets else (), changes=settings.changes)
     entries = refuse_same_names([entry for address in addresses for entry in find_videos(address)])
     plan = SweepPlan(
@@ -75,7 +72,7 @@ def run_sweep(
     count = default_workers() if workers is None else workers
     with Sweeper(plan, out, workers=count, cache=cache) as sweeper, console.progress_bar("cuts/s") as progress:
         cells = sweeper.run(entries, _watch(progress))
-    _write(out, cells, grid, chosen)
+    write_report(out, cells, grid, chosen)
     commands = _commands(cells, chosen, entries, settings)
     if as_json:
         console.print_json(_document(out, cells, grid, chosen, commands))
@@ -83,6 +80,13 @@ def run_sweep(
     _print(cells, grid, chosen, commands)
     console.result(f"{out}: sweep.csv, overall.csv and heat maps of {len(cells)} cells")
     return 0
+
+
+def _axis(text: str) -> Axis:
+    try:
+        return Axis.parse(text)
+    except InputError as error:
+        raise InputError(f"--vary {error}") from None
 
 
 def _watch(progress: Progress) -> Watch:
@@ -98,17 +102,6 @@ def _watch(progress: Progress) -> Watch:
         on_steps=lambda steps: progress.advance(tasks[0], steps),
         on_note=lambda text: console.note(text),
     )
-
-
-def _write(out: Path, cells: Sequence[Cell], grid: Grid, measure: str) -> None:
-    write_atomically(out / "sweep.csv", cells_table(cells, grid))
-    write_atomically(out / "overall.csv", overall_table(cells, grid))
-    videos = list(dict.fromkeys(cell.video for cell in cells))
-    words = f"{measure}, mean over {len(videos)} videos" if len(videos) > 1 else f"{measure} of {videos[0]}"
-    save_picture(heat_map("Sweep", words, grid, mean_over_videos(cells, measure)), out / "heatmap.png")
-    for video in videos if len(videos) > 1 else ():
-        own = mean_over_videos([cell for cell in cells if cell.video == video], measure)
-        save_picture(heat_map(video, measure, grid, own), out / f"heatmap-{video}.png")
 
 
 def _commands(

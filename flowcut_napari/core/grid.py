@@ -46,15 +46,13 @@ class Axis:
         name, separator, listed = text.partition("=")
         name = name.strip().replace("-", "_")
         if not separator:
-            raise InputError(
-                f"--vary {text}: give NAME=VALUE,VALUE,... or NAME=START:STOP:STEP, such as alpha=0:1:0.25"
-            )
+            raise InputError(f"{text}: give NAME=VALUE,VALUE,... or NAME=START:STOP:STEP, such as alpha=0:1:0.25")
         if name not in CutParameters.model_fields:
             known = ", ".join(CutParameters.model_fields)
-            raise InputError(f"--vary {text}: there is no parameter {name!r}; there are {known}")
+            raise InputError(f"{text}: there is no parameter {name!r}; there are {known}")
         words = _steps(text, listed) if ":" in listed else [part.strip() for part in listed.split(",") if part.strip()]
         if not words:
-            raise InputError(f"--vary {text}: an empty grid; give at least one value")
+            raise InputError(f"{text}: an empty grid; give at least one value")
         return cls.of(name, words)
 
     @classmethod
@@ -71,7 +69,7 @@ class Axis:
             try:
                 found = getattr(CutParameters(**{name: value}), name)
             except ValidationError as error:
-                raise InputError(one_line(error)) from None
+                raise InputError(f"{name}={value}: {one_line(error)}") from None
             if found not in checked:
                 checked.append(found)
         return cls(name, tuple(checked))
@@ -176,8 +174,8 @@ def _steps(text: str, listed: str) -> list[str]:
         if not (start.is_finite() and stop.is_finite() and step.is_finite() and step > 0):
             raise ValueError
     except (ValueError, InvalidOperation):
-        raise InputError(f"--vary {text}: give START:STOP:STEP with a step above 0, such as alpha=0:1:0.25") from None
+        raise InputError(f"{text}: give START:STOP:STEP with a step above 0, such as alpha=0:1:0.25") from None
     count = int((stop - start) / step) + 1 if stop >= start else 0
     if count > MOST_SETTINGS:
-        raise InputError(f"--vary {text}: {count} values; {MOST_SETTINGS} is the most")
+        raise InputError(f"{text}: {count} values; {MOST_SETTINGS} is the most")
     return [str(start + place * step) for place in range(count)]
