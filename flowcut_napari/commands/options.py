@@ -27,6 +27,7 @@ _FIELDS = {
     "max_instances": _METHOD,
     "min_area": _METHOD,
     "max_overlap": _METHOD,
+    "max_eigenvalue": _METHOD,
     "crf": _METHOD,
     "crf_min_iou": _METHOD,
     "min_flow": _METHOD,

@@ -20,7 +20,7 @@ from flowcut_napari.core.parameters import STRICT, CutParameters
 from flowcut_napari.core.refine import FrameCrf, crf_is_available, upsample_mask
 
 Origin = Literal["cut", "edited", "drawn"]
-RejectReason = Literal["duplicate", "too_small", "degenerate", "crf_iou", "empty"]
+RejectReason = Literal["duplicate", "too_small", "degenerate", "weak", "crf_iou", "empty"]
 
 
 @dataclass(frozen=True)

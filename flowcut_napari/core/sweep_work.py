@@ -103,7 +103,7 @@ def cut_with_all(
 
 
 # The parameters that decide how a described frame is cut.
-_CUT_BY = ("alpha", "tau", "eps", "max_instances", "min_area", "max_overlap")
+_CUT_BY = ("alpha", "tau", "eps", "max_instances", "min_area", "max_overlap", "max_eigenvalue")
 
 
 def _as_cut(known: FrameMasks, result: IterativeCut) -> FrameMasks:

@@ -158,7 +158,8 @@ class HeatMap(QWidget):
         known = [value for row in values for value in row if value is not None]
         low, high = (min(known), max(known)) if known else (0.0, 0.0)
         best, present = self._controller.best, self._controller.present
-        blank = self.palette().color(QPalette.ColorRole.Base)
+        blank = QColor(ink)
+        blank.setAlpha(24)
         for row in range(rows):
             for column in range(columns):
                 place, value = self.cell(row, column), values[row][column]

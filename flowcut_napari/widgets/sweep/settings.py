@@ -22,6 +22,7 @@ VALUES = {
     "max_instances": "1, 2, 3",
     "min_area": "0.01, 0.02, 0.05",
     "max_overlap": "0.3, 0.5, 0.7",
+    "max_eigenvalue": "0.03, 0.05, 0.1, 1",
     "crf": "yes, no",
     "crf_min_iou": "0.3, 0.5, 0.7",
 }

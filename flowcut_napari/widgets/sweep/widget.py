@@ -63,6 +63,7 @@ class SweepTab(QWidget):
         self.workers = QSpinBox()
         self.workers.setObjectName("sweep workers")
         self.workers.setRange(1, 256)
+        self.workers.setSuffix(" processes")
         self.workers.setToolTip("Processes; the result does not depend on their number")
         self.start = _button("sweep", "Sweep", "Cut the frames with every setting of the grid and measure the masks")
         self.cancel = _button("cancel sweep", "Cancel", "End the sweep; what was measured is kept")
