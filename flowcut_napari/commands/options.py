@@ -24,6 +24,7 @@ _FIELDS = {
     "alpha": _METHOD,
     "tau": _METHOD,
     "gap": _METHOD,
+    "both_ways": _METHOD,
     "max_instances": _METHOD,
     "min_area": _METHOD,
     "max_overlap": _METHOD,
@@ -71,8 +72,9 @@ def _shared_options() -> list[inspect.Parameter]:
     for name, panel in _FIELDS.items():
         field = CutParameters.model_fields[name]
         text = field.description or ""
-        if name == "crf":
-            options.append(_option(name, bool | None, text, panel, names=("--crf/--no-crf",)))
+        if field.annotation is bool:
+            flag = name.replace("_", "-")
+            options.append(_option(name, bool | None, text, panel, names=(f"--{flag}/--no-{flag}",)))
         elif name == "flow":
             options.append(_option(name, str | None, f"optical flow: {', '.join(get_args(FlowName))}", panel))
         else:

@@ -94,6 +94,12 @@ class CutParameters(BaseModel):
         description="frames between a frame and its flow partner",
         json_schema_extra=_slider(12, 1, "frames"),
     )
+    both_ways: bool = Field(
+        False,
+        title="Both ways",
+        description="also use the flow to the frame as far on the other side; takes twice as long; off = the paper",
+        json_schema_extra={"word": "flow to both sides"},
+    )
     max_instances: int = Field(
         3,
         title="Max. instances",

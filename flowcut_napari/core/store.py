@@ -186,7 +186,7 @@ def masks_basis(fingerprint: str, parameters: CutParameters, provenance: Mapping
 
 
 # Parameters that came later, with the value at which masks are what they were before there was such a parameter.
-_ADDED = {"max_eigenvalue": 1.0}
+_ADDED: dict[str, Any] = {"max_eigenvalue": 1.0, "both_ways": False}
 
 
 def _as_known_then(parameters: CutParameters) -> dict[str, Any]:

@@ -19,6 +19,7 @@ VALUES = {
     "alpha": "0.3:0.7:0.1",
     "tau": "0.35:0.55:0.05",
     "gap": "1, 2, 4, 8",
+    "both_ways": "yes, no",
     "max_instances": "1, 2, 3",
     "min_area": "0.01, 0.02, 0.05",
     "max_overlap": "0.3, 0.5, 0.7",
