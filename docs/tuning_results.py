@@ -38,6 +38,24 @@ _STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
 )
 
+_STEPS_WORDS = """
+What `score` and `sweep` gave, at the alpha and tau of the preset; all was chosen on the tuning sequences. J of the
+foreground; beside it how many masks a frame fit no object with a J above 0.5.
+"""
+_PRESET_WORDS = """
+`flowcut sweep --presets --features handmade --flow raft-small --no-crf`: the same code with the alpha, the number of
+cuts and the tau of each method, but hand-made features and RAFT-small instead of DINO and RAFT-large, whose weights are
+not at hand: this tells what the values do on these features, not how good the methods are on theirs. Their tau is one
+for cosines of DINO; beside it the best of five on the tuning sequences.
+"""
+_PROXY_WORDS = """
+Rank correlation with J (Spearman). *Between settings*: of one video, over the 25 settings of a grid (alpha 0.3 to 0.7,
+tau 0.35 to 0.55, no CRF), the mean over videos and the lowest: whether a proxy finds the better setting. *Between
+videos*: at one setting, over the sequences, mean over settings: whether it finds the videos that went wrong. CRF
+agreement is of the alphas of the first table, with CRF. *J chosen* is the mean J when each video gets the setting that
+the proxy likes best.
+"""
+
 
 def tuning_section(root: Path, weights: Path, step: int) -> Iterator[str]:
     """Yield the lines of the section; `root` is a DAVIS root, `step` uses every so many frames of each sequence."""
@@ -120,8 +138,7 @@ def _alpha_tables(bench: _Bench, flow: str) -> Iterator[str]:
 
 
 def _steps_table(bench: _Bench) -> Iterator[str]:
-    yield "What `score` and `sweep` gave, at the alpha and tau of the preset; all was chosen on the tuning sequences. J of"
-    yield "the foreground; beside it how many masks a frame fit no object with a J above 0.5.\n"
+    yield _STEPS_WORDS
     yield "| setting | flow | tuned on, no CRF | tuned on, CRF | others, no CRF | others, CRF | spurious, others |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for flow in FLOWS:
@@ -155,10 +172,7 @@ def _preset_table(bench: _Bench) -> Iterator[str]:
         CutParameters(), [Axis.parse("tau=0.15,0.25,0.35,0.45,0.6")], presets=COMPARED_PRESETS, changes=changes
     )
     own_cells, swept_cells = bench.cells(own), bench.cells(swept)
-    yield "`flowcut sweep --presets --features handmade --flow raft-small --no-crf`: the same code with the alpha, the"
-    yield "number of cuts and the tau of each method, but hand-made features and RAFT-small instead of DINO and RAFT-large,"
-    yield "whose weights are not at hand: this tells what the values do on these features, not how good the methods are on"
-    yield "theirs. Their tau is one for cosines of DINO; beside it the best of five on the tuning sequences.\n"
+    yield _PRESET_WORDS
     yield "| preset | tau | all | not tuned on | F | masks a frame | best tau | all | not tuned on |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for setting in own.settings:
@@ -184,11 +198,6 @@ def _proxy_tables(bench: _Bench) -> Iterator[str]:
     grid = Grid.make(base, axes)
     cells = bench.cells(grid)
     with_crf = bench.cells(Grid.make(base.with_changes(crf=True), [Axis.parse(_ALPHAS)]))
-    yield "Rank correlation with J (Spearman). *Between settings*: of one video, over the 25 settings of a grid (alpha 0.3"
-    yield "to 0.7, tau 0.35 to 0.55, no CRF), the mean over videos and the lowest: whether a proxy finds the better setting."
-    yield "*Between videos*: at one setting, over the sequences, mean over settings: whether it finds the videos that went"
-    yield "wrong. CRF agreement is of the alphas of the first table, with CRF. *J chosen* is the mean J when each video gets"
-    yield "the setting that the proxy likes best; J itself would choose"
     names = [
         *("yield_share", "matched_share", "weakest_iou", "consistency", "eigengap", "masks", "area"),
         "crf_agreement",
@@ -202,7 +211,8 @@ def _proxy_tables(bench: _Bench) -> Iterator[str]:
             means = f"{np.mean(between_settings):.2f} | {low:.2f} | {np.mean(between_videos):.2f}"
             rows.append(f"| {name} | {means} | {chosen:.3f} |")
     *_, ideal = _correlations(cells, "J")
-    yield f"{ideal:.3f} (without CRF), the preset's own setting gives {_at_preset(cells):.3f}.\n"
+    yield _PROXY_WORDS
+    yield f"J itself would choose {ideal:.3f} (no CRF); the preset's own setting gives {_at_preset(cells):.3f}.\n"
     yield "| proxy | between settings | lowest | between videos | J chosen |"
     yield "| --- | --- | --- | --- | --- |"
     yield from rows
