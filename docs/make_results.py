@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,7 @@ sys.path.insert(0, str(HERE.parent / "tests" / "benchmarks"))
 sys.path.insert(0, str(HERE))
 from large_store import measure_curation  # noqa: E402
 from small_training import learning_section  # noqa: E402
-
-ALPHAS = (1.0, 0.7, 0.5, 0.3, 0.0)
-TUNED_ON = ("camel", "libby", "bmx-trees", "soapbox")
-Table = dict[tuple[bool, float], dict[str, float]]
+from tuning_results import TUNED_ON, tuning_section  # noqa: E402
 
 
 def main() -> None:
@@ -48,8 +45,8 @@ def main() -> None:
     videos = open_videos(root / "data" / "davis16")
     truth = root / "data" / "davis16" / "Annotations" / "480p"
     weights = {"raft-small": root / "weights" / "raft_small.pth"}
-    parts: dict[str, Callable[[], list[str]]] = {
-        "masks": lambda: _masks(videos, truth, weights, chosen.step),
+    parts: dict[str, Callable[[], Iterable[str]]] = {
+        "masks": lambda: _masks(videos, root / "data" / "davis16", weights["raft-small"], chosen.step),
         "curation": lambda: ["## Curation\n", *_curation(videos, truth, weights), *_scale()],
         "learning": lambda: ["## Learning\n", *_learning(root / "data" / "davis16", truth, weights["raft-small"])],
         "training": lambda: ["## Training\n", *_training()],
@@ -66,36 +63,15 @@ def _parts_of(text: str) -> dict[str, str]:
     return {"masks": masks} | {part.split()[1].lower(): part for part in others}
 
 
-def _masks(videos: list[Video], truth: Path, weights: dict[str, Path], step: int) -> list[str]:
-    frames = sum(len(range(0, len(video), step)) for video in videos)
-    parts = [_opening(len(videos), frames, step)]
-    for flow, title in (("raft-small", "RAFT-small flow"), ("dis", "DIS flow (nothing to download)")):
-        table = measure(videos, truth, flow, weights if flow == "raft-small" else {}, step)
-        parts += [f"## Hand-made features, {title}\n", *_alpha_table(table), *_sequence_table(table)]
-    return parts
-
-
-def measure(videos: list[Video], truth: Path, flow: str, weights: dict[str, Path], step: int) -> Table:
-    """Return the mean J of the union of instances by (CRF, alpha) and sequence."""
-    table: Table = {}
-    cache = ArrayCache()
-    for crf in (False, True):
-        for alpha in ALPHAS:
-            parameters = CutParameters.preset("handmade").with_changes(flow=flow, alpha=alpha, crf=crf)
-            with Segmenter(parameters, weights=weights, workers=default_workers(), cache=cache) as segmenter:
-                for video in videos:
-                    masks = segmenter.segment(video, range(0, len(video), step))
-                    scores = score_union(masks, read_annotations(truth / video.name))
-                    table.setdefault((crf, alpha), {})[video.name] = float(np.mean(list(scores.values())))
-            mean = np.mean(list(table[crf, alpha].values()))
-            print(f"{flow} alpha {alpha:g} {'CRF' if crf else 'no CRF'}: {mean:.3f}", file=sys.stderr, flush=True)
-    return table
+def _masks(videos: list[Video], root: Path, weights: Path, step: int) -> Iterator[str]:
+    yield _opening(len(videos), sum(len(range(0, len(video), step)) for video in videos), step)
+    yield from tuning_section(root, weights, step)
 
 
 def _opening(sequences: int, frames: int, step: int) -> str:
     about = machine()
     base = CutParameters.preset("handmade")
-    which = "every frame" if step == 1 else f"every {step}th frame"
+    which = "every frame" if step == 1 else f"every {step}th frame of each"
     return f"""# Results
 
 Made by `make results` on {about["processor"]}, {about["cores"]} cores, Python {about["python"]}, torch
@@ -104,39 +80,12 @@ Made by `make results` on {about["processor"]}, {about["cores"]} cores, Python {
 Pseudo-masks against ground truth on {sequences} of the 20 validation sequences of DAVIS-2016, {which}
 ({frames} frames), at 854x480. The figure is J, the IoU of the union of all instances of a frame with the ground truth,
 averaged over the frames of a sequence and then over sequences. Features are hand-made (no download), 22x40 patches,
-tau {base.tau:g}, gap {base.gap}, at most {base.max_instances} instance(s) a frame, the preset `handmade`; only alpha,
-the flow and the CRF change. The features, alpha and tau of the preset were chosen on {", ".join(TUNED_ON)};
-on the others nothing was chosen, and they were scored at the beginning and the end (docs/handmade.md). Tau was chosen
-with flow.
+tau {base.tau:g}, gap {base.gap}, the preset `handmade`; where nothing else is said only alpha, the flow and the CRF
+change. The features and all values of the preset were chosen on {", ".join(TUNED_ON)};
+on the others (*not tuned on*) nothing was chosen (docs/handmade.md). Tau was chosen with flow.
 
 Alpha is the weight of the picture: at 1 motion plays no part, at 0 nothing else does.
 """
-
-
-def _alpha_table(table: Table) -> Iterator[str]:
-    yield "| alpha | all, no CRF | all, CRF | not tuned on, no CRF | not tuned on, CRF |"
-    yield "| --- | --- | --- | --- | --- |"
-    for alpha in ALPHAS:
-        cells = [_mean(table[crf, alpha], held_out=held_out) for held_out in (False, True) for crf in (False, True)]
-        yield f"| {alpha:g} | " + " | ".join(f"{value:.3f}" for value in cells) + " |"
-    yield ""
-
-
-def _mean(scores: dict[str, float], *, held_out: bool) -> float:
-    return float(np.mean([value for name, value in scores.items() if not (held_out and name in TUNED_ON)]))
-
-
-def _sequence_table(table: Table) -> Iterator[str]:
-    best = max(table, key=lambda key: _mean(table[key], held_out=False))
-    crf, alpha = best
-    with_crf = "with" if crf else "without"
-    yield f"By sequence at the best setting, alpha {alpha:g} {with_crf} CRF, and there without flow (alpha 1):\n"
-    yield "| sequence | J | J without flow |"
-    yield "| --- | --- | --- |"
-    for name, value in table[best].items():
-        tuned = " (tuned on)" if name in TUNED_ON else ""
-        yield f"| {name}{tuned} | {value:.3f} | {table[crf, 1.0][name]:.3f} |"
-    yield ""
 
 
 def _curation(videos: list[Video], truth: Path, weights: dict[str, Path]) -> Iterator[str]:

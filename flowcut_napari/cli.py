@@ -18,7 +18,7 @@ import typer
 from flowcut_napari import __version__
 from flowcut_napari.commands import console
 from flowcut_napari.core.errors import FlowCutError, FlowCutWarning
-from flowcut_napari.declared import dataset, evaluation, masks, model, tools
+from flowcut_napari.declared import dataset, evaluation, masks, model, tools, tuning
 
 app = typer.Typer(
     name="flowcut",
@@ -56,7 +56,7 @@ def flowcut(
     """Unsupervised video instance segmentation (FlowCut): pseudo-masks, datasets, training, evaluation."""
 
 
-for _command in (masks.masks, masks.batch, dataset.curate, model.train, model.predict):
+for _command in (masks.masks, masks.batch, dataset.curate, tuning.score, tuning.sweep, model.train, model.predict):
     app.command()(_command)
 app.add_typer(evaluate_app, name="evaluate")
 app.command("convert-checkpoint")(model.convert_checkpoint)

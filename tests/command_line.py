@@ -37,7 +37,8 @@ import gc, json, os, resource, signal, sys, time, traceback
 import cv2, numpy, PIL.Image, scipy.ndimage, scipy.sparse.linalg, torch, torchvision.models.optical_flow, timm
 import psutil, safetensors.torch
 from flowcut_napari import cli
-from flowcut_napari.commands import batch, bench, convert, curate, demo, evaluate, masks, predict, train, weights
+from flowcut_napari.commands import batch, bench, convert, curate, demo, evaluate, masks, predict, score, sweep
+from flowcut_napari.commands import train, weights
 import flowcut_training.engine.loop
 
 gc.freeze()

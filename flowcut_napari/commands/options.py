@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,9 +24,11 @@ _FIELDS = {
     "alpha": _METHOD,
     "tau": _METHOD,
     "gap": _METHOD,
+    "both_ways": _METHOD,
     "max_instances": _METHOD,
     "min_area": _METHOD,
     "max_overlap": _METHOD,
+    "max_eigenvalue": _METHOD,
     "crf": _METHOD,
     "crf_min_iou": _METHOD,
     "min_flow": _METHOD,
@@ -39,11 +41,12 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What the shared options of a command line say."""
+    """What the shared options of a command line say; `changes` are those of them that depart from the preset."""
 
     parameters: CutParameters
     weights: dict[str, Path]
     device: str
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,8 +72,9 @@ def _shared_options() -> list[inspect.Parameter]:
     for name, panel in _FIELDS.items():
         field = CutParameters.model_fields[name]
         text = field.description or ""
-        if name == "crf":
-            options.append(_option(name, bool | None, text, panel, names=("--crf/--no-crf",)))
+        if field.annotation is bool:
+            flag = name.replace("_", "-")
+            options.append(_option(name, bool | None, text, panel, names=(f"--{flag}/--no-{flag}",)))
         elif name == "flow":
             options.append(_option(name, str | None, f"optical flow: {', '.join(get_args(FlowName))}", panel))
         else:
@@ -117,7 +121,7 @@ def _settings(*, preset: str, size: str | None, weights: list[str] | None, devic
         parameters = CutParameters.preset(preset).with_changes(**changes)
     except ValidationError as error:
         raise InputError(one_line(error)) from None
-    return Settings(parameters, parse_weights(weights or []), device)
+    return Settings(parameters, parse_weights(weights or []), device, changes)
 
 
 def parse_weights(entries: list[str]) -> dict[str, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,13 +84,17 @@ class FrameDescriber:
         them are held meanwhile: give a few dozen at a time.
         """
         partners = {index: self._partner(video, index) for index in indices}
-        wanted = sorted({*partners, *(partner for partner in partners.values() if partner is not None)})
+        others = {index: self._other_partner(video, index) for index in indices}
+        flown_to = (*partners.values(), *others.values())
+        wanted = sorted({*partners, *(partner for partner in flown_to if partner is not None)})
         size = self.parameters.frame_size(video.height, video.width)
         pictures = {index: resize_picture(video[index], *size) for index in wanted}
         digests = {index: array_digest(picture) for index, picture in pictures.items()}
         for start in range(0, len(indices), self.batch):
             part = {index: partners[index] for index in indices[start : start + self.batch]}
-            yield from self._describe(part, pictures, digests, (video.height, video.width))
+            described = self._describe(part, pictures, digests, (video.height, video.width))
+            across = {index: other for index in part if (other := others[index]) is not None}
+            yield from self._with_other_way(described, across, pictures, digests)
 
     def _describe(
         self,
@@ -118,6 +122,37 @@ class FrameDescriber:
             )
             for index, rgb in zip(partners, encoded, strict=False)
         ]
+
+    def _with_other_way(
+        self,
+        described: list[FrameDescription],
+        others: dict[int, int],
+        pictures: dict[int, np.ndarray],
+        digests: dict[int, str],
+    ) -> list[FrameDescription]:
+        """Return descriptions with the features of the flow to the other side beside those of the flow.
+
+        Rows are of unit length in each half, so that a cosine is the mean of the two.
+        """
+        if not others:
+            return described
+        flows = dict(zip(others, self._flows(pictures, digests, others), strict=True))
+        views: list[View] = [Motion(flow) for flow in flows.values()]
+        motions = dict(zip(others, self._encode(views, [array_digest(flow) for flow in flows.values()]), strict=True))
+        return [
+            replace(frame, motion=np.hstack([_unit(frame.motion), _unit(motions[frame.index])]))
+            if frame.index in motions and frame.motion is not None
+            else frame
+            for frame in described
+        ]
+
+    def _other_partner(self, video: Video, index: int) -> int | None:
+        """Return the frame as far away on the other side as the partner is, if there is one."""
+        partner = self._partner(video, index) if self.parameters.both_ways else None
+        if partner is None:
+            return None
+        other = 2 * index - partner
+        return other if 0 <= other < len(video) else None
 
     def _partner(self, video: Video, index: int) -> int | None:
         return partner_frame(index, self.parameters.gap, len(video)) if self.parameters.uses_flow else None
@@ -159,9 +194,15 @@ class FrameDescriber:
         return filled
 
 
+def _unit(rows: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+
+
 def description_key(parameters: CutParameters) -> tuple[Hashable, ...]:
     """Return all that the description of a frame depends on besides its video: two equal keys, one description."""
     still = (parameters.features, parameters.height, parameters.width)
     if not parameters.uses_flow:
         return still
-    return (*still, parameters.flow, parameters.gap, parameters.flow_updates, parameters.min_flow)
+    moving = (parameters.flow, parameters.gap, parameters.both_ways, parameters.flow_updates, parameters.min_flow)
+    return (*still, *moving)

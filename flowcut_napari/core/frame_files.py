@@ -65,7 +65,11 @@ def find_frames(masks: VideoMasks, mode: FrameFilesMode, moved: Mapping[str, Vid
     if mode == "none":
         return _Files(masks, {})
     record = masks.video
-    video = moved[record.name].open() if moved and record.name in moved else _open_where_it_was(record)
+    try:
+        video = moved[record.name].open() if moved and record.name in moved else open_where_it_was(record)
+    except _MovedError as error:
+        ways_out = "give --videos with where it is now, or --frame-files none for annotations alone"
+        raise InputError(f"{error}; {ways_out}") from None
     same_size = (video.height, video.width, len(video)) == (record.height, record.width, record.frames)
     if not same_size or video.fingerprint() != record.fingerprint:
         raise InputError(
@@ -80,17 +84,25 @@ def find_frames(masks: VideoMasks, mode: FrameFilesMode, moved: Mapping[str, Vid
     return _Decoded(video, masks)
 
 
-def _open_where_it_was(record: VideoRecord) -> Video:
+class _MovedError(InputError):
+    """A video is not where it was when its masks were made."""
+
+
+def open_where_it_was(record: VideoRecord) -> Video:
+    """Open a video where it lay when its masks were made.
+
+    Raises
+    ------
+    InputError
+        If it is not there any more, or cannot be opened.
+    """
     path = Path(record.path)
     try:
         is_there = path.exists()
     except (OSError, ValueError):  # no path that could be
         is_there = False
     if not is_there:
-        raise InputError(
-            f"{record.name}: its video is not at {str(path)[:200]} any more; give --videos with where it is now, "
-            "or --frame-files none for annotations alone"
-        )
+        raise _MovedError(f"{record.name}: its video is not at {str(path)[:200]} any more")
     if path.suffix.lower() == ".json" and path.is_file():
         entries = _entries_of_json(path, path.stat().st_mtime_ns)
         if record.name not in entries:

@@ -18,7 +18,7 @@ from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.masks import mask_iou
 from flowcut_napari.core.parameters import CutParameters
 
-StopReason = Literal["max_instances", "duplicate", "too_small", "degenerate"]
+StopReason = Literal["max_instances", "duplicate", "too_small", "degenerate", "weak"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def iterative_cut(
 
     Stops at the first cut that is refused, because the next would be the same: when it has no definite
     direction (``degenerate``), when it repeats an accepted cut (``duplicate``), when it is too small
-    (``too_small``, not asked of the first cut), or when there are enough (``max_instances``).
+    (``too_small``), when it splits what belongs together (``weak``: its eigenvalue is too high; these two are not
+    asked of the first cut), or when there are enough (``max_instances``).
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def iterative_cut(
     grid : (rows, cols)
         Rows of features are patches in row-major order; N = rows * cols.
     parameters : CutParameters
-        alpha, tau, eps, max_instances, min_area, max_overlap are used.
+        alpha, tau, eps, max_instances, min_area, max_overlap, max_eigenvalue are used.
 
     Raises
     ------
@@ -122,6 +123,8 @@ def cut_cosines(cosines: Cosines, grid: tuple[int, int], parameters: CutParamete
             # The first mask has no size test: a frame with one small object is not an empty frame.
             if cuts and raw_mask.sum() <= parameters.min_area * raw_mask.size:
                 return IterativeCut(tuple(cuts), "too_small", cut)
+            if cuts and solution.eigenvalue > parameters.max_eigenvalue:
+                return IterativeCut(tuple(cuts), "weak", cut)
             cuts.append(cut)
             painted |= raw_mask
     return IterativeCut(tuple(cuts), "max_instances")

@@ -23,8 +23,16 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
     "locate": {"alpha": 0.7, "tau": 0.35, "max_instances": 1},
     "maskcut": {"alpha": 1.0, "tau": 0.15, "max_instances": 3},
     "tokencut": {"alpha": 1.0, "tau": 0.2, "max_instances": 1},
-    # Nothing to download. Chosen on the tuning sequences of docs/handmade.md, where further cuts took background.
-    "handmade": {"features": "handmade", "flow": "dis", "alpha": 0.4, "tau": 0.45, "max_instances": 1},
+    # Nothing to download. Chosen on the tuning sequences of docs/handmade.md.
+    "handmade": {
+        "features": "handmade",
+        "flow": "dis",
+        "alpha": 0.4,
+        "tau": 0.45,
+        "max_instances": 3,
+        "max_eigenvalue": 0.07,
+        "crf_min_iou": 0.3,
+    },
 }
 
 
@@ -86,6 +94,12 @@ class CutParameters(BaseModel):
         description="frames between a frame and its flow partner",
         json_schema_extra=_slider(12, 1, "frames"),
     )
+    both_ways: bool = Field(
+        False,
+        title="Both ways",
+        description="also use the flow to the frame as far on the other side; takes twice as long; off = the paper",
+        json_schema_extra={"word": "flow to both sides"},
+    )
     max_instances: int = Field(
         3,
         title="Max. instances",
@@ -108,6 +122,15 @@ class CutParameters(BaseModel):
         ge=0,
         le=1,
         description="a cut whose IoU with an accepted cut is above this is a duplicate, and the last",
+        json_schema_extra=_slider(1, 0.01),
+    )
+    max_eigenvalue: float = Field(
+        1.0,
+        title="Max. eigenvalue",
+        ge=0,
+        le=1,
+        description="a further cut whose eigenvalue is above this splits what belongs together, and is the last; "
+        "1 = the paper's",
         json_schema_extra=_slider(1, 0.01),
     )
     crf: bool = Field(

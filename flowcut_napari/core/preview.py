@@ -231,7 +231,12 @@ def _how(masks: VideoMasks) -> str:
 def _remark(frame: FrameMasks) -> str:
     found = len(frame.instances)
     text = "no mask" if found == 0 else f"{found} mask{'s' if found > 1 else ''}"
-    reasons = {"crf_iou": "refused by the CRF", "duplicate": "then a duplicate", "too_small": "then too small"}
+    reasons = {
+        "crf_iou": "refused by the CRF",
+        "duplicate": "then a duplicate",
+        "too_small": "then too small",
+        "weak": "then too weak",
+    }
     why = [reasons[rejected.reason] for rejected in frame.rejected if rejected.reason in reasons]
     return ", ".join([text, *why[:1]])
 

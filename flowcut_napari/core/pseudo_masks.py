@@ -20,7 +20,7 @@ from flowcut_napari.core.parameters import STRICT, CutParameters
 from flowcut_napari.core.refine import FrameCrf, crf_is_available, upsample_mask
 
 Origin = Literal["cut", "edited", "drawn"]
-RejectReason = Literal["duplicate", "too_small", "degenerate", "crf_iou", "empty"]
+RejectReason = Literal["duplicate", "too_small", "degenerate", "weak", "crf_iou", "empty"]
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def refine_cuts(
     """
     instances, rejected = _refine(description, result.cuts, parameters, crf, pause)
     if result.rejected is not None:
-        rejected.append(_rejected_cut(result.rejected, result.stop))
+        rejected.append(rejected_cut(result.rejected, result.stop))
     return FrameMasks(
         index=description.index,
         partner=description.partner,
@@ -271,7 +271,8 @@ def _refine(
     return instances, rejected
 
 
-def _rejected_cut(cut: Cut, stop: StopReason) -> Rejected:
+def rejected_cut(cut: Cut, stop: StopReason) -> Rejected:
+    """Return the story of the cut at which a frame stopped."""
     assert stop != "max_instances"  # only a refused cut is kept as rejected
     overlap = cut.overlap if stop == "duplicate" else None
     return Rejected(cut.iteration, stop, float(cut.raw_mask.mean()), overlap, cut.eigenvalue, cut.eigengap, cut.seed)

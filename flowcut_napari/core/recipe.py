@@ -37,8 +37,8 @@ def as_command(
     preset, changes = closest_preset(parameters)
     words = ["flowcut", "masks", address, "-o", out, "--preset", preset]
     for name, value in changes.items():
-        if name == "crf":
-            words.append("--crf" if value else "--no-crf")
+        if isinstance(value, bool):
+            words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
         elif name not in _SIZE:
             words += [f"--{name.replace('_', '-')}", _number(value)]
     if set(_SIZE) & set(changes):

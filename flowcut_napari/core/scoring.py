@@ -1,76 +1,204 @@
-"""Pseudo-masks against ground truth.
+"""Pseudo-masks against ground truth: J and F of the foreground and of instances, and how many were found.
 
-Region similarity J is the IoU, and 1 where neither side has anything (DAVIS). `score_union` asks how well the
-foreground, the union of all instances, was found: the question of DAVIS-2016.
+J (region) and F (boundary) are those of DAVIS, by the code that also measures predictions (`measures`, `boundaries`).
+The foreground is the union of all instances of a frame: the question of DAVIS-2016. Instances are given to objects one
+to one, frame by frame, so that the mean of J and F is highest: pseudo-masks have no identity over time that could be
+asked for more. Void counts for nothing and has no boundary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from scipy.optimize import linear_sum_assignment
 
+from flowcut_napari.core.annotations import VOID, read_annotation, read_annotations
+from flowcut_napari.core.boundaries import f_measure, mask_contour
 from flowcut_napari.core.errors import InputError
-from flowcut_napari.core.images import list_images
+from flowcut_napari.core.ground_truth import FrameTruth, GroundTruth, truth_of
 from flowcut_napari.core.masks import mask_iou
+from flowcut_napari.core.measures import Measure, region_similarity
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.store import VideoMasks
 
-VOID = 255
+__all__ = [
+    "VOID",
+    "FrameScore",
+    "ObjectScore",
+    "VideoScore",
+    "best_overlaps",
+    "read_annotation",
+    "read_annotations",
+    "region_similarity",
+    "score_frame",
+    "score_stats",
+    "score_union",
+    "score_video",
+    "union_mask",
+]
 
 
-def region_similarity(mask: np.ndarray, truth: np.ndarray, void: np.ndarray | None = None) -> float:
-    """Return J of two masks (H, W) bool: intersection over union outside `void`, 1 where both are empty."""
-    if void is not None:
-        mask, truth = mask & ~void, truth & ~void
-    union = int((mask | truth).sum())
-    return int((mask & truth).sum()) / union if union else 1.0
+@dataclass(frozen=True, slots=True)
+class ObjectScore:
+    """How well one object was found in one frame.
+
+    `object` is its number in the ground truth, `instance` the mask that it was given, None if there was none left; then
+    `j` and `f` are 0.
+    """
+
+    object: int
+    instance: int | None
+    j: float
+    f: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScore:
+    """How good the masks of one frame are.
+
+    Attributes
+    ----------
+    index : int
+        Of the frame in its video.
+    j, f : float
+        Of the union of its masks with that of its objects.
+    objects : tuple of ObjectScore
+        Those that can be seen in it.
+    masks : int
+        Its masks, those apart that lie in void altogether.
+    """
+
+    index: int
+    j: float
+    f: float
+    objects: tuple[ObjectScore, ...]
+    masks: int
+
+    def found(self, iou: float = 0.5) -> int:
+        """Return how many objects were found with a J above `iou`."""
+        return sum(item.j > iou for item in self.objects)
+
+    @property
+    def missed(self) -> int:
+        """Objects that no mask fits with a J above 0.5."""
+        return len(self.objects) - self.found()
+
+    @property
+    def spurious(self) -> int:
+        """Masks that fit no object with a J above 0.5."""
+        return self.masks - self.found()
+
+
+@dataclass(frozen=True)
+class VideoScore:
+    """How good the masks of a video are, frame by frame."""
+
+    name: str
+    frames: tuple[FrameScore, ...]
+
+    @property
+    def j(self) -> Measure:
+        """J of the foreground over its frames."""
+        return Measure.of([frame.j for frame in self.frames])
+
+    @property
+    def f(self) -> Measure:
+        """F of the foreground over its frames."""
+        return Measure.of([frame.f for frame in self.frames])
+
+    def objects(self) -> dict[int, tuple[Measure, Measure]]:
+        """Return J and F of every object over the frames in which it can be seen."""
+        values: dict[int, list[ObjectScore]] = {}
+        for frame in self.frames:
+            for item in frame.objects:
+                values.setdefault(item.object, []).append(item)
+        return {
+            number: (Measure.of([item.j for item in items]), Measure.of([item.f for item in items]))
+            for number, items in sorted(values.items())
+        }
+
+
+def score_frame(frame: FrameMasks, truth: FrameTruth) -> FrameScore:
+    """Measure the masks of a frame, which have the size of its ground truth."""
+    outside = ~truth.void
+    masks = {instance.id: instance.mask & outside for instance in frame.instances}
+    masks = {number: mask for number, mask in masks.items() if mask.any()}
+    found = _union(masks, outside.shape)
+    j = region_similarity(found, truth.foreground)
+    f = f_measure(mask_contour(found), truth.foreground_contour)
+    if len(masks) <= 1 and len(truth.seen) == 1:  # the union is the instance, and its numbers are known
+        number = next(iter(masks), None)
+        scores = [ObjectScore(item, number, j, f) for item in truth.seen]
+    else:
+        scores = list(_assign(masks, truth))
+    return FrameScore(frame.index, j, f, tuple(scores), len(masks))
+
+
+def score_video(masks: VideoMasks, truth: GroundTruth, *, only_annotated: bool = False) -> VideoScore:
+    """Measure all masks of a video.
+
+    Parameters
+    ----------
+    masks : VideoMasks
+    truth : GroundTruth
+        In which the video is looked for by its name.
+    only_annotated : bool
+        Whether frames without an annotation are passed over; else they are an error.
+
+    Raises
+    ------
+    InputError
+        If the ground truth has no such video, or another number or size of frames.
+    """
+    frames = truth_of(
+        truth.video(masks.video.name), masks.video, masks.files, list(masks.frames), only_annotated=only_annotated
+    )
+    return VideoScore(masks.video.name, tuple(score_frame(frame, wanted) for frame, wanted in frames))
+
+
+def score_stats(videos: Sequence[VideoScore]) -> dict[str, float | int]:
+    """Return the numbers of many videos, each with the name of what it is a mean of.
+
+    ``J-Mean`` and its like are of the foreground, means over the frames of a sequence and then over sequences, with
+    the names and definitions of DAVIS. ``... (frames)`` are means over all frames, ``... (objects)`` are of
+    instances, means over the frames of an object and then over objects. ``Recall@50`` is the share of objects, frame
+    by frame, that were found with a J above 0.5. ``found``, ``missed`` and ``spurious`` count objects and masks, frame
+    by frame.
+    """
+    frames = [frame for video in videos for frame in video.frames]
+    seen = sum(len(frame.objects) for frame in frames)
+    j, f = [video.j for video in videos], [video.f for video in videos]
+    objects = [measures for video in videos for measures in video.objects().values()]
+    j_mean, f_mean = _mean(item.mean for item in j), _mean(item.mean for item in f)
+    return {
+        "J&F-Mean": (j_mean + f_mean) / 2,
+        "J-Mean": j_mean,
+        "J-Recall": _mean(item.recall for item in j),
+        "J-Decay": _mean(item.decay for item in j),
+        "F-Mean": f_mean,
+        "F-Recall": _mean(item.recall for item in f),
+        "F-Decay": _mean(item.decay for item in f),
+        "J-Mean (frames)": _mean(frame.j for frame in frames),
+        "F-Mean (frames)": _mean(frame.f for frame in frames),
+        "J-Mean (objects)": _mean(item[0].mean for item in objects),
+        "F-Mean (objects)": _mean(item[1].mean for item in objects),
+        "Recall@50": sum(frame.found(0.5) for frame in frames) / seen if seen else 0.0,
+        "Recall@75": sum(frame.found(0.75) for frame in frames) / seen if seen else 0.0,
+        "found": sum(frame.found() for frame in frames),
+        "missed": sum(frame.missed for frame in frames),
+        "spurious": sum(frame.spurious for frame in frames),
+        "sequences": len(videos),
+        "objects": len(objects),
+        "frames": len(frames),
+    }
 
 
 def union_mask(frame: FrameMasks, height: int, width: int) -> np.ndarray:
     """Return the union of the instances of a frame, (height, width) bool."""
-    union = np.zeros((height, width), dtype=bool)
-    for instance in frame.instances:
-        union |= instance.mask
-    return union
-
-
-def read_annotation(path: Path) -> np.ndarray:
-    """Read an indexed PNG as object ids (H, W) uint8, 0 background, 255 void.
-
-    A picture in black and white (DAVIS-2016) gives ids 0 and 1.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode == "P":
-                return np.asarray(image)
-            grey = np.asarray(image.convert("L"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as an annotation ({error})") from None
-    return (grey > 127).astype(np.uint8) if set(np.unique(grey)) <= {0, 255} else grey
-
-
-def read_annotations(folder: Path) -> dict[str, Path]:
-    """Return the annotation files of a folder by the name of their frame (``00000``, ...).
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of annotations")
-    files, _ = list_images(folder)
-    if not files:
-        raise InputError(f"{folder}: no annotations in this folder")
-    return {file.stem: file for file in files}
+    return _union({instance.id: instance.mask for instance in frame.instances}, (height, width))
 
 
 def best_overlaps(masks: VideoMasks, annotations: Mapping[str, Path]) -> dict[int, list[float]]:
@@ -80,12 +208,10 @@ def best_overlaps(masks: VideoMasks, annotations: Mapping[str, Path]) -> dict[in
     """
     overlaps: dict[int, list[float]] = {}
     for frame, truth in _annotated(masks, annotations):
-        void = truth == VOID
-        found = [instance.mask & ~void for instance in frame.instances]
-        for number in np.unique(truth[(truth > 0) & ~void]):
-            target = truth == number
+        found = [instance.mask & ~truth.void for instance in frame.instances]
+        for number, target in truth.objects.items():
             best = max((mask_iou(mask, target) for mask in found), default=0.0)
-            overlaps.setdefault(int(number), []).append(best)
+            overlaps.setdefault(number, []).append(best)
     return dict(sorted(overlaps.items()))
 
 
@@ -104,22 +230,54 @@ def score_union(masks: VideoMasks, annotations: Mapping[str, Path]) -> dict[int,
     InputError
         If an annotation has another size than the video, or none fits a frame.
     """
-    scores = {}
-    for frame, truth in _annotated(masks, annotations):
-        void = truth == VOID
-        scores[frame.index] = region_similarity(union_mask(frame, *truth.shape), (truth > 0) & ~void, void)
-    return scores
+    return {
+        frame.index: region_similarity(
+            union_mask(frame, *truth.void.shape), _union(truth.objects, truth.void.shape), truth.void
+        )
+        for frame, truth in _annotated(masks, annotations)
+    }
 
 
-def _annotated(masks: VideoMasks, annotations: Mapping[str, Path]) -> Iterator[tuple[FrameMasks, np.ndarray]]:
+def _assign(masks: Mapping[int, np.ndarray], truth: FrameTruth) -> Iterator[ObjectScore]:
+    """Give masks to objects one to one, so that the mean of J and F is highest."""
+    j, f = np.zeros((2, len(masks), len(truth.seen)))
+    for row, mask in enumerate(masks.values()):
+        contour = mask_contour(mask)
+        for column, (number, target) in enumerate(truth.seen.items()):
+            j[row, column] = region_similarity(mask, target)
+            f[row, column] = f_measure(contour, truth.contours[number])
+    rows, columns = linear_sum_assignment(-(j + f) / 2)
+    given = dict(zip(columns.tolist(), rows.tolist(), strict=True))
+    names = list(masks)
+    for column, number in enumerate(truth.seen):
+        if column in given:
+            place = given[column]
+            yield ObjectScore(number, names[place], float(j[place, column]), float(f[place, column]))
+        else:
+            yield ObjectScore(number, None, 0.0, 0.0)
+
+
+def _union(masks: Mapping[int, np.ndarray], size: tuple[int, ...]) -> np.ndarray:
+    union = np.zeros(size, dtype=bool)
+    for mask in masks.values():
+        union |= mask
+    return union
+
+
+def _mean(values: Iterator[float]) -> float:
+    listed = list(values)
+    return float(np.mean(listed)) if listed else 0.0
+
+
+def _annotated(masks: VideoMasks, annotations: Mapping[str, Path]) -> Iterator[tuple[FrameMasks, FrameTruth]]:
     """Yield the frames that have an annotation, with it."""
     fits = False
     for frame in masks.frames:
         name = Path(masks.files.get(frame.index, f"{frame.index:05d}")).stem
         if name not in annotations:
             continue
-        truth = read_annotation(annotations[name])
-        if truth.shape != (masks.video.height, masks.video.width):
+        truth = FrameTruth.of_labels(read_annotation(annotations[name]))
+        if truth.void.shape != (masks.video.height, masks.video.width):
             raise InputError(f"{annotations[name]}: its size is not that of the video {masks.video.name}")
         fits = True
         yield frame, truth

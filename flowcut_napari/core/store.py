@@ -179,10 +179,19 @@ def masks_basis(fingerprint: str, parameters: CutParameters, provenance: Mapping
     made_with = {
         "method": METHOD_VERSION,
         "video": fingerprint,
-        "parameters": parameters.model_dump(),
+        "parameters": _as_known_then(parameters),
         "models": [provenance.get(name) for name in ("features", "flow", "crf")],
     }
     return hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:32]
+
+
+# Parameters that came later, with the value at which masks are what they were before there was such a parameter.
+_ADDED: dict[str, Any] = {"max_eigenvalue": 1.0, "both_ways": False}
+
+
+def _as_known_then(parameters: CutParameters) -> dict[str, Any]:
+    """Return parameters as their own version knew them: decisions on the masks of an older file stay valid."""
+    return {name: value for name, value in parameters.model_dump().items() if _ADDED.get(name) != value}
 
 
 def masks_path(folder: Path, name: str) -> Path:

@@ -39,6 +39,8 @@ def tell_stop(result: IterativeCut, parameters: CutParameters) -> str:
     if result.stop == "too_small":
         share = float(refused.raw_mask.mean())
         return f"{begin}: {which} covers {share:.2%} of the patches, not more than {parameters.min_area:.2%}"
+    if result.stop == "weak":
+        return f"{begin}: {which} has the eigenvalue {refused.eigenvalue:.3g}, above {parameters.max_eigenvalue:g}"
     return f"{begin}: {which} has no definite direction (eigengap {refused.eigengap:.1e}), any split would do as well"
 
 
@@ -76,6 +78,7 @@ def tell_rejected(rejected: Rejected, parameters: CutParameters) -> str:
         "duplicate": f"refused: repeats an earlier cut (IoU {rejected.iou or 0:.2f})",
         "too_small": f"refused: {rejected.share:.2%} of the patches is too small",
         "degenerate": "refused: no definite direction",
+        "weak": f"refused: eigenvalue {rejected.eigenvalue:.3g}, above {parameters.max_eigenvalue:g}",
     }[rejected.reason]
 
 

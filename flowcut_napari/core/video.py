@@ -228,19 +228,31 @@ def _davis_entries(root: Path, wanted: str | None) -> list[VideoEntry]:
 
 
 def _ytvis_entries(path: Path, wanted: str | None) -> list[VideoEntry]:
-    listed = _read_ytvis_files(path)
-    named: dict[str, list[str]] = {}
-    for name, (files, number) in zip(ytvis_names(listed), listed, strict=True):
-        if name in named:
-            raise InputError(f"{path}: two videos have the id {number}")
-        named[name] = files
+    named = ytvis_videos(path)
     if wanted is not None and wanted not in named:
         raise InputError(f"{path}: no video {wanted!r}; it has {_some(list(named))}")
     chosen = [wanted] if wanted is not None else sorted(named, key=natural_key)
     return [
-        VideoEntry(safe_name(name), f"{path}::{name}", partial(_ytvis_video, path, name, named[name]))
+        VideoEntry(safe_name(name), f"{path}::{name}", partial(_ytvis_video, path, name, named[name][0]))
         for name in chosen
     ]
+
+
+def ytvis_videos(path: Path) -> dict[str, tuple[list[str], int]]:
+    """Return the videos of a YouTube-VIS json by the name that they go by here: their frames, and their id.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or lists no videos.
+    """
+    listed = _read_ytvis_files(path)
+    named: dict[str, tuple[list[str], int]] = {}
+    for name, (files, number) in zip(ytvis_names(listed), listed, strict=True):
+        if name in named:
+            raise InputError(f"{path}: two videos have the id {number}")
+        named[name] = files, number
+    return named
 
 
 def ytvis_names(videos: Iterable[tuple[Sequence[str], int]]) -> list[str]:

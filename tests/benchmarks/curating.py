@@ -128,7 +128,7 @@ def made_up(sequence: Path, folder: Path) -> Any:
         frames.append(FrameMasks(index, None, "max_instances", tuple(instances)))
     provenance = {"flowcut_napari": "0", "features": {"name": "handmade"}, "flow": {"name": "dis"}, "crf": None}
     files_of = {index: f"{index:05d}.jpg" for index in range(FRAMES)}
-    parameters = CutParameters.preset("handmade").with_changes(max_instances=3)
+    parameters = CutParameters.preset("handmade").with_changes(max_instances=3, max_eigenvalue=1.0)
     return VideoMasks(VideoRecord.of(video), parameters, provenance, tuple(frames), files_of)
 
 

@@ -41,7 +41,9 @@ def main(address: str, flow: str, as_json: bool) -> None:
     panel = open_panel(viewer, None)  # what `flowcut gui` does
     bench = panel.bench
     watch = Watch(viewer)
-    bench.set_parameters(bench.parameters.preset("handmade").with_changes(flow=flow, max_instances=3))
+    bench.set_parameters(
+        bench.parameters.preset("handmade").with_changes(flow=flow, max_instances=3, max_eigenvalue=1.0)
+    )
     panel.open(address)
     until(lambda: bench.video is not None)
     drawn_after(time.perf_counter())

@@ -33,7 +33,7 @@ from flowcut_napari.live.messages import (
     Remark,
 )
 
-SMALL = CutParameters.preset("handmade").with_changes(height=96, width=128, max_instances=3, gap=2)
+SMALL = CutParameters.preset("handmade").with_changes(height=96, width=128, max_instances=3, max_eigenvalue=1.0, gap=2)
 
 
 @pytest.fixture

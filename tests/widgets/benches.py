@@ -27,7 +27,7 @@ from flowcut_napari.viewer.preferences import Preferences
 from flowcut_napari.widgets.workbench import Workbench
 
 # A tenth of a second for a frame.
-SMALL = CutParameters.preset("handmade").with_changes(height=96, width=128, max_instances=2, gap=2)
+SMALL = CutParameters.preset("handmade").with_changes(height=96, width=128, max_instances=2, max_eigenvalue=1.0, gap=2)
 
 
 def application() -> QApplication:

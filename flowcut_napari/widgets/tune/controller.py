@@ -14,7 +14,17 @@ from flowcut_napari.widgets.workbench import Workbench
 
 METHOD = ["alpha", "tau", "gap", "max_instances", "min_area", "crf"]
 MODELS = ["features", "flow"]
-MORE = ["max_overlap", "crf_min_iou", "min_flow", "height", "width", "flow_updates", "eps"]
+MORE = [
+    "both_ways",
+    "max_overlap",
+    "max_eigenvalue",
+    "crf_min_iou",
+    "min_flow",
+    "height",
+    "width",
+    "flow_updates",
+    "eps",
+]
 
 
 class TuneController(QObject):

@@ -6,7 +6,8 @@ object, a frame.
 
 from __future__ import annotations
 
-from flowcut_training.evaluation.davis import DavisObject, DavisResult, DavisSequence, Measure, evaluate_davis
+from flowcut_napari.core.measures import Measure
+from flowcut_training.evaluation.davis import DavisObject, DavisResult, DavisSequence, evaluate_davis
 from flowcut_training.evaluation.davis_files import SequenceFiles, find_sequences
 from flowcut_training.evaluation.ytvis import (
     ObjectScore,

@@ -9,33 +9,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from flowcut_napari.core.annotations import VOID
+from flowcut_napari.core.boundaries import f_measure, find_contours, tolerance
 from flowcut_napari.core.errors import InputError
-from flowcut_napari.core.scoring import VOID
-from flowcut_training.evaluation.boundaries import f_measure, find_contours, tolerance
+from flowcut_napari.core.measures import Measure, region_similarities
 from flowcut_training.evaluation.processes import in_processes
 
 MOST_PROPOSALS = 20
-_BINS = 4
 # Annotations and predictions of a sequence, (T, H, W) uint8 each.
 Pair = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A measure over the frames of one object.
-
-    Attributes
-    ----------
-    mean : float
-    recall : float
-        Share of the frames above 0.5.
-    decay : float
-        Mean of the first quarter of the frames less that of the last.
-    """
-
-    mean: float
-    recall: float
-    decay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +202,8 @@ def _score_sequence(item: tuple[str, Pair | Callable[[], Pair]]) -> DavisSequenc
     areas = np.zeros(shape[1:], dtype=np.int64)
     margin = tolerance(*truth.shape[1:])
     for frame in range(len(truth) if objects else 0):
-        j[:, :, frame], areas[:, frame] = _regions(truth[frame], found[frame], void[frame], shape[0], objects)
+        j[:, :, frame] = region_similarities(truth[frame], found[frame], void[frame], shape[0], objects)
+        areas[:, frame] = np.bincount(truth[frame][~void[frame]], minlength=objects + 1)[1 : objects + 1]
         contours = find_contours(truth[frame], objects, margin)
         for row, proposal in enumerate(find_contours(found[frame], shape[0], margin)):
             for column, contour in enumerate(contours):
@@ -234,37 +217,12 @@ def _score_sequence(item: tuple[str, Pair | Callable[[], Pair]]) -> DavisSequenc
     )
 
 
-def _regions(
-    truth: np.ndarray, found: np.ndarray, void: np.ndarray, proposals: int, objects: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return J of every proposal with every object in one frame, (P, G), and the pixels of the objects, (G,).
-
-    J is the IoU, 1 where both are empty.
-    """
-    # Objects beyond those of the first frame are background.
-    truth = np.where(truth > objects, np.uint8(0), truth)
-    pairs = np.bincount(
-        (found.astype(np.intp) * (objects + 1) + truth)[~void], minlength=(proposals + 1) * (objects + 1)
-    ).reshape(proposals + 1, objects + 1)
-    intersections = pairs[1:, 1:]
-    areas = pairs[:, 1:].sum(axis=0)
-    unions = pairs[1:].sum(axis=1)[:, None] + areas - intersections
-    return np.divide(intersections, unions, out=np.ones(unions.shape), where=unions > 0), areas
-
-
 def _objects(sequence: DavisSequence) -> Iterator[DavisObject]:
     for row, column in sequence.assignment:
         j, f = sequence.j[row, column], sequence.f[row, column]
         number = row + 1 if row + 1 in sequence.numbers else None
         worst = int(np.lexsort((-sequence.areas[column], j))[0])
-        yield DavisObject(sequence.name, column + 1, number, _measure(j), _measure(f), j, f, worst)
-
-
-def _measure(values: np.ndarray) -> Measure:
-    # Quarters share the frames at which they meet.
-    edges = (np.round(np.linspace(1, len(values), _BINS + 1) + 1e-10) - 1).astype(np.intp)
-    decay = values[: edges[1] + 1].mean() - values[edges[-2] : edges[-1] + 1].mean()
-    return Measure(float(values.mean()), float((values > 0.5).mean()), float(decay))
+        yield DavisObject(sequence.name, column + 1, number, Measure.of(j), Measure.of(f), j, f, worst)
 
 
 def _check(name: str, pair: Any) -> tuple[np.ndarray, np.ndarray]:

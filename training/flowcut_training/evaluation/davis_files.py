@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from flowcut_napari.core.annotations import VOID
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.images import natural_key
-from flowcut_napari.core.scoring import VOID
 
 # In a DAVIS root; the annotations of the unsupervised task come first.
 _ANNOTATIONS = ("Annotations_unsupervised/480p", "Annotations/480p")

@@ -1,0 +1,244 @@
+"""The part of docs/results.md about masks: alpha, presets, hand-made features and proxies, by the code of ``sweep``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from flowcut_napari.core import ArrayCache, CutParameters
+from flowcut_napari.core.grid import COMPARED_PRESETS, Axis, Grid, Setting
+from flowcut_napari.core.ground_truth import open_ground_truth
+from flowcut_napari.core.sweep import Sweeper, SweepPlan
+from flowcut_napari.core.sweep_cells import Cell
+from flowcut_napari.core.video import find_videos
+from flowcut_napari.core.workers import default_workers
+
+TUNED_ON = ("camel", "libby", "bmx-trees", "soapbox")
+FLOWS = {"raft-small": "RAFT-small flow", "dis": "DIS flow (nothing to download)"}
+_ALPHAS = "alpha=1,0.7,0.5,0.4,0.3,0"
+# What the preset was before `score` and `sweep` were at hand.
+_BEFORE = {"max_instances": 1, "max_eigenvalue": 1.0, "crf_min_iou": 0.5}
+_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("one cut, masks dropped below a CRF IoU of 0.5 (the paper's rule)", {}),
+    ("masks dropped below a CRF IoU of 0.3", {"crf_min_iou": 0.3}),
+    ("three cuts, no further rule", {"crf_min_iou": 0.3, "max_instances": 3}),
+    (
+        "three cuts, none after an eigenvalue above 0.07: the preset",
+        {"crf_min_iou": 0.3, "max_instances": 3, "max_eigenvalue": 0.07},
+    ),
+    (
+        "the same, flow to both sides",
+        {"crf_min_iou": 0.3, "max_instances": 3, "max_eigenvalue": 0.07, "both_ways": True},
+    ),
+)
+
+_STEPS_WORDS = """
+What `score` and `sweep` gave, at the alpha and tau of the preset; all was chosen on the tuning sequences. J of the
+foreground; beside it how many masks a frame fit no object with a J above 0.5.
+"""
+_PRESET_WORDS = """
+`flowcut sweep --presets --features handmade --flow raft-small --no-crf`: the same code with the alpha, the number of
+cuts and the tau of each method, but hand-made features and RAFT-small instead of DINO and RAFT-large, whose weights are
+not at hand: this tells what the values do on these features, not how good the methods are on theirs. Their tau is one
+for cosines of DINO; beside it the best of five on the tuning sequences.
+"""
+_PROXY_WORDS = """
+Rank correlation with J (Spearman). *Between settings*: of one video, over the 25 settings of a grid (alpha 0.3 to 0.7,
+tau 0.35 to 0.55, no CRF), the mean over videos and the lowest: whether a proxy finds the better setting. *Between
+videos*: at one setting, over the sequences, mean over settings: whether it finds the videos that went wrong. CRF
+agreement is of the alphas of the first table, with CRF. *J chosen* is the mean J when each video gets the setting that
+the proxy likes best.
+"""
+
+
+def tuning_section(root: Path, weights: Path, step: int) -> Iterator[str]:
+    """Yield the lines of the section; `root` is a DAVIS root, `step` uses every so many frames of each sequence."""
+    entries = find_videos(root)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = _Bench(root, weights, step, Path(folder))
+        for flow, title in FLOWS.items():
+            yield f"## Hand-made features, {title}\n"
+            yield from _alpha_tables(bench, flow)
+        frames = {cell.video: cell.frames for cell in bench.seen}
+        yield "## Hand-made features, step by step\n"
+        yield from _steps_table(bench)
+        yield "## Presets of earlier methods\n"
+        yield from _preset_table(bench)
+        yield "## Proxies\n"
+        yield from _proxy_tables(bench)
+        assert len(frames) == len(entries)
+
+
+class _Bench:
+    """Sweeps over all sequences; what was measured once is not measured again."""
+
+    def __init__(self, root: Path, weights: Path, step: int, folder: Path) -> None:
+        self._root, self._weights, self._step, self._folder = root, weights, step, folder
+        self._truth = open_ground_truth(root)
+        self.seen: list[Cell] = []
+
+    def cells(self, grid: Grid) -> list[Cell]:
+        """Measure a grid on all sequences."""
+        flows = {setting.parameters.flow for setting in grid.settings}
+        plan = SweepPlan(
+            grid,
+            slice(None, None, self._step),
+            self._truth,
+            weights={"raft-small": self._weights} if "raft-small" in flows else {},
+        )
+        with Sweeper(plan, self._folder, workers=default_workers(), cache=ArrayCache()) as sweeper:
+            found = sweeper.run(find_videos(self._root))
+        self.seen += found
+        for setting in grid.settings:
+            mean = _mean([cell for cell in found if cell.setting == setting])
+            print(f"{setting.text()}: {mean:.3f}", file=sys.stderr, flush=True)
+        return found
+
+
+def _mean(cells: Sequence[Cell], *, held_out: bool = False, measure: str = "J") -> float:
+    values = [cell.measures[measure] for cell in cells if not (held_out and cell.video in TUNED_ON)]
+    return float(np.mean([value for value in values if value is not None]))
+
+
+def _of(cells: Sequence[Cell], setting: Setting) -> list[Cell]:
+    return [cell for cell in cells if cell.setting == setting]
+
+
+def _alpha_tables(bench: _Bench, flow: str) -> Iterator[str]:
+    base = CutParameters.preset("handmade").with_changes(flow=flow)
+    grid = Grid.make(base, [Axis.parse("crf=no,yes"), Axis.parse(_ALPHAS)])
+    cells = bench.cells(grid)
+    by_value = {setting.values: _of(cells, setting) for setting in grid.settings}
+    alphas = grid.axes[1].values
+    yield "| alpha | all, no CRF | all, CRF | not tuned on, no CRF | not tuned on, CRF |"
+    yield "| --- | --- | --- | --- | --- |"
+    for alpha in alphas:
+        row = [
+            _mean(by_value[("crf", crf), ("alpha", alpha)], held_out=held_out)
+            for held_out in (False, True)
+            for crf in (False, True)
+        ]
+        yield f"| {alpha:g} | " + " | ".join(f"{value:.3f}" for value in row) + " |"
+    best = max(alphas, key=lambda alpha: _mean(by_value[("crf", True), ("alpha", alpha)]))
+    yield f"\nBy sequence at the best setting, alpha {best:g} with CRF, and there without flow (alpha 1):\n"
+    yield "| sequence | frames | J | F | J without flow |"
+    yield "| --- | --- | --- | --- | --- |"
+    without = {cell.video: cell for cell in by_value[("crf", True), ("alpha", 1.0)]}
+    for cell in by_value[("crf", True), ("alpha", best)]:
+        tuned = " (tuned on)" if cell.video in TUNED_ON else ""
+        js = [cell.measures["J"], cell.measures["F"], without[cell.video].measures["J"]]
+        yield f"| {cell.video}{tuned} | {cell.frames} | " + " | ".join(f"{value or 0:.3f}" for value in js) + " |"
+    yield ""
+
+
+def _steps_table(bench: _Bench) -> Iterator[str]:
+    yield _STEPS_WORDS
+    yield "| setting | flow | tuned on, no CRF | tuned on, CRF | others, no CRF | others, CRF | spurious, others |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for flow in FLOWS:
+        settings = tuple(
+            Setting(
+                (("step", words), ("crf", crf)),
+                CutParameters.preset("handmade").with_changes(flow=flow, **{**_BEFORE, **changes, "crf": crf}),
+            )
+            for words, changes in _STEPS
+            for crf in (False, True)
+        )
+        axes = (Axis("step", tuple(words for words, _ in _STEPS)), Axis("crf", (False, True)))
+        cells = bench.cells(Grid(axes, settings))
+        for words, _ in _STEPS:
+            of_step = [_of(cells, setting) for setting in settings if dict(setting.values)["step"] == words]
+            row = [
+                _mean([cell for cell in group if (cell.video in TUNED_ON) == tuned])
+                for tuned in (True, False)
+                for group in of_step
+            ]
+            others = [cell for cell in of_step[1] if cell.video not in TUNED_ON]
+            spurious = sum(cell.measures["spurious"] or 0 for cell in others) / sum(cell.frames for cell in others)
+            yield f"| {words} | {flow} | " + " | ".join(f"{value:.3f}" for value in row) + f" | {spurious:.2f} |"
+    yield ""
+
+
+def _preset_table(bench: _Bench) -> Iterator[str]:
+    changes = {"features": "handmade", "flow": "raft-small", "crf": False}
+    own = Grid.make(CutParameters(), [], presets=COMPARED_PRESETS, changes=changes)
+    swept = Grid.make(
+        CutParameters(), [Axis.parse("tau=0.15,0.25,0.35,0.45,0.6")], presets=COMPARED_PRESETS, changes=changes
+    )
+    own_cells, swept_cells = bench.cells(own), bench.cells(swept)
+    yield _PRESET_WORDS
+    yield "| preset | tau | all | not tuned on | F | masks a frame | best tau | all | not tuned on |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    for setting in own.settings:
+        name = dict(setting.values)["preset"]
+        cells = _of(own_cells, setting)
+        rows = [(s, _of(swept_cells, s)) for s in swept.settings if dict(s.values)["preset"] == name]
+        best, found = max(rows, key=lambda row: _mean([cell for cell in row[1] if cell.video in TUNED_ON]))
+        numbers = [
+            f"{setting.parameters.tau:g}",
+            *(f"{_mean(cells, held_out=held_out):.3f}" for held_out in (False, True)),
+            f"{_mean(cells, held_out=True, measure='F'):.3f}",
+            f"{_mean(cells, measure='masks'):.2f}",
+            f"{best.parameters.tau:g}",
+            *(f"{_mean(found, held_out=held_out):.3f}" for held_out in (False, True)),
+        ]
+        yield f"| {name} | {' | '.join(numbers)} |"
+    yield ""
+
+
+def _proxy_tables(bench: _Bench) -> Iterator[str]:
+    base = CutParameters.preset("handmade").with_changes(flow="raft-small", crf=False)
+    axes = [Axis.parse("alpha=0.3:0.7:0.1"), Axis.parse("tau=0.35:0.55:0.05")]
+    grid = Grid.make(base, axes)
+    cells = bench.cells(grid)
+    with_crf = bench.cells(Grid.make(base.with_changes(crf=True), [Axis.parse(_ALPHAS)]))
+    names = [
+        *("yield_share", "matched_share", "weakest_iou", "consistency", "eigengap", "masks", "area"),
+        "crf_agreement",
+    ]
+    rows = []
+    for name in names:
+        used = with_crf if name == "crf_agreement" else cells
+        between_settings, between_videos, chosen = _correlations(used, name)
+        if between_settings:
+            low = min(between_settings)
+            means = f"{np.mean(between_settings):.2f} | {low:.2f} | {np.mean(between_videos):.2f}"
+            rows.append(f"| {name} | {means} | {chosen:.3f} |")
+    *_, ideal = _correlations(cells, "J")
+    yield _PROXY_WORDS
+    yield f"J itself would choose {ideal:.3f} (no CRF); the preset's own setting gives {_at_preset(cells):.3f}.\n"
+    yield "| proxy | between settings | lowest | between videos | J chosen |"
+    yield "| --- | --- | --- | --- | --- |"
+    yield from rows
+    yield ""
+
+
+def _at_preset(cells: Sequence[Cell]) -> float:
+    preset = CutParameters.preset("handmade")
+    return _mean(
+        [c for c in cells if (c.setting.parameters.alpha, c.setting.parameters.tau) == (preset.alpha, preset.tau)]
+    )
+
+
+def _correlations(cells: Sequence[Cell], name: str) -> tuple[list[float], list[float], float]:
+    """Return the correlations over the settings of each video, over the videos of each setting, and the J chosen."""
+
+    def correlate(group: Sequence[Cell]) -> float | None:
+        pairs = [(cell.measures[name], cell.measures["J"]) for cell in group if cell.measures[name] is not None]
+        if len({pair[0] for pair in pairs}) < 3 or len({pair[1] for pair in pairs}) < 3:
+            return None
+        return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+
+    videos = list(dict.fromkeys(cell.video for cell in cells))
+    settings = list(dict.fromkeys(cell.setting for cell in cells))
+    groups = [[cell for cell in cells if cell.video == video] for video in videos]
+    chosen = [max(group, key=lambda cell: cell.measures[name] or -1).measures["J"] or 0 for group in groups]
+    of_settings = [value for group in groups if (value := correlate(group)) is not None]
+    of_videos = [value for setting in settings if (value := correlate(_of(cells, setting))) is not None]
+    return of_settings, of_videos, float(np.mean(chosen))

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import CHEAP
+from PIL import Image
+
+SWEEP = tuple(word for word in CHEAP if word != "--no-crf")
+
+
+def _sweep(server: Any, out: Path, *more: Any) -> Any:
+    return server.run(["sweep", "-o", out, *SWEEP, "--no-crf", *more])
+
+
+def test_a_sweep_prints_its_map_and_the_best_as_a_command(server: Any, clip: Path, out: Path) -> None:
+    run = _sweep(server, out, clip, "--vary", "alpha=0,0.5", "--vary", "tau=0.3,0.6")
+    run.succeeds_silently()
+    assert "consistency: alpha \\ tau" in run.out
+    assert f"flowcut masks {clip} -o masks --preset handmade" in run.out
+    assert {path.name for path in out.iterdir()} == {"cells.jsonl", "sweep.csv", "overall.csv", "heatmap.png"}
+    found = json.loads(_sweep(server, out, clip, "--vary", "alpha=0,0.5", "--vary", "tau=0.3,0.6", "--json").out)
+    assert [row["tau"] for row in found["stats"]] == [0.3, 0.6, 0.3, 0.6]
+    assert set(found["best"][0]["setting"]) == {"alpha", "tau"}
+
+
+def test_presets_stand_side_by_side_with_the_features_that_are_asked_for(server: Any, clip: Path, out: Path) -> None:
+    chosen = ["--features", "handmade", "--flow", "dis", "--no-crf", "--workers", "1", "--size", "64x96", "--gap", "1"]
+    run = server.run(["sweep", clip, "-o", out, "--presets", *chosen, "--json"])
+    assert run.code == 0, run.err
+    assert [row["preset"] for row in json.loads(run.out)["stats"]] == [
+        *("tokencut", "maskcut", "locate", "flowcut", "handmade")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needles"),
+    [
+        (("--vary", "alfa=1"), ("no parameter 'alfa'",)),
+        (("--vary", "alpha="), ("empty grid",)),
+        (("--vary", "alpha=0:1:-1"), ("step above 0",)),
+        (("--vary", "alpha=3"), ("alpha is '3'",)),
+        (("--vary", "alpha=0", "--vary", "alpha=1"), ("alpha is varied twice",)),
+        (("--vary", "features=vit_that_is_not"), ("vit_that_is_not",)),
+        (("--measure", "J"), ("J", "--ground-truth")),
+        (("--measure", "beauty"), ("beauty", "choose one of")),
+        (("--ground-truth", "nowhere"), ("nowhere", "no ground truth")),
+        (("--frames", "9:"), ("selects none",)),
+    ],
+)
+def test_a_grid_that_cannot_be_is_one_line(
+    server: Any, clip: Path, out: Path, arguments: tuple[str, ...], needles: tuple[str, ...]
+) -> None:
+    _sweep(server, out, clip, *arguments).fails_with(*needles)
+
+
+def test_ground_truth_without_the_video_or_of_another_size_is_one_line(
+    server: Any, clip: Path, out: Path, tmp_path: Path
+) -> None:
+    truth = tmp_path / "truth" / "other"
+    truth.mkdir(parents=True)
+    for file in clip.iterdir():
+        Image.fromarray(np.zeros((10, 10), dtype=np.uint8)).save(truth / file.name)
+    run = _sweep(server, out, clip, "--ground-truth", tmp_path / "truth")
+    run.fails_with("no ground truth of 'clip'", "other")
+    truth.rename(truth.with_name("clip"))
+    _sweep(server, out, clip, "--ground-truth", tmp_path / "truth").fails_with("10x10", "clip")

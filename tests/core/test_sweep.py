@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_frames
+from PIL import Image
+
+from flowcut_napari.core import ArrayCache, CutParameters, InputError, load_masks, open_video, segment_video
+from flowcut_napari.core.grid import Axis, Grid, Setting
+from flowcut_napari.core.ground_truth import open_ground_truth
+from flowcut_napari.core.heat_map import heat_map
+from flowcut_napari.core.refine import crf_is_available
+from flowcut_napari.core.scoring import score_stats, score_video
+from flowcut_napari.core.sweep import Sweeper, SweepPlan, Watch
+from flowcut_napari.core.sweep_cells import Cell, best_setting, cells_table, mean_over_videos, overall_table
+from flowcut_napari.core.sweep_journal import JOURNAL
+from flowcut_napari.core.video import find_videos
+
+BASE = CutParameters.preset("handmade").with_changes(height=96, width=128, gap=1, crf=False)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_frames(tmp_path / "clip", 5, (96, 128))
+
+
+def _truth(folder: Path, video: Path) -> Path:
+    """Write annotations of the right form: a still square."""
+    (folder / video.name).mkdir(parents=True)
+    for file in sorted(video.iterdir()):
+        labels = np.zeros((96, 128), dtype=np.uint8)
+        labels[30:60, 30:70] = 255
+        Image.fromarray(labels).save(folder / video.name / f"{file.stem}.png")
+    return folder
+
+
+def _sweep(
+    grid: Grid, clip: Path, out: Path, watch: Watch | None = None, workers: int = 1, **plan: object
+) -> list[Cell]:
+    with Sweeper(SweepPlan(grid, **plan), out, workers=workers, cache=ArrayCache()) as sweeper:  # type: ignore[arg-type]
+        return sweeper.run(find_videos(clip), watch)
+
+
+def test_an_axis_is_a_list_or_even_steps_with_the_last_included() -> None:
+    assert Axis.parse("alpha=0:1:0.1").values == tuple(round(0.1 * step, 1) for step in range(11))
+    assert Axis.parse("max-instances=1,3,3").values == (1, 3)
+    assert Axis.parse("flow=dis,raft-small").values == ("dis", "raft-small")
+    assert Axis.parse("crf=no,yes").values == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "needle"),
+    [
+        ("alfa=1", "no parameter 'alfa'"),
+        ("alpha", "NAME=VALUE"),
+        ("alpha=", "empty grid"),
+        ("alpha=1:0:0.1", "empty grid"),
+        ("alpha=0:1:0", "step above 0"),
+        ("alpha=0:1", "START:STOP:STEP"),
+        ("alpha=0:nan:1", "START:STOP:STEP"),
+        ("alpha=0:1:0.0000001", "is the most"),
+        ("alpha=2", "alpha is '2'"),
+        ("gap=1.5", "gap is '1.5'"),
+        ("flow=sift", "flow is 'sift'"),
+    ],
+)
+def test_what_is_no_axis_is_said_in_one_line(text: str, needle: str) -> None:
+    with pytest.raises(InputError, match=needle) as caught:
+        Axis.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_grid_is_every_combination_and_presets_keep_their_own_values() -> None:
+    grid = Grid.make(BASE, [Axis.parse("alpha=0,1"), Axis.parse("tau=0.1,0.2,0.3")])
+    assert [dict(setting.values) for setting in grid.settings][:2] == [
+        {"alpha": 0, "tau": 0.1},
+        {"alpha": 0, "tau": 0.2},
+    ]
+    assert len(grid.settings) == 6
+    presets = Grid.make(BASE, [], presets=("tokencut", "locate"), changes={"features": "handmade"})
+    assert [(s.parameters.tau, s.parameters.features) for s in presets.settings] == [
+        (0.2, "handmade"),
+        (0.35, "handmade"),
+    ]
+    with pytest.raises(InputError, match="empty grid"):
+        Grid.make(BASE, [])
+    with pytest.raises(InputError, match="twice"):
+        Grid.make(BASE, [Axis.parse("tau=0.1"), Axis.parse("tau=0.2")])
+    with pytest.raises(InputError, match="is the most"):
+        Grid.make(BASE, [Axis.parse("alpha=0:1:0.001"), Axis.parse("tau=0:0.9:0.001")])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_cell_has_the_masks_that_it_has_alone(clip: Path, tmp_path: Path, workers: int) -> None:
+    axes = [Axis.parse("alpha=0,0.6,1"), Axis.parse("tau=0.3,0.6"), Axis.parse("max_instances=1,3")]
+    if crf_is_available():
+        axes.append(Axis.parse("crf=true,false"))
+    grid = Grid.make(BASE, axes)
+    truth = open_ground_truth(_truth(tmp_path / "truth", clip))
+    cells = _sweep(grid, clip, tmp_path / "out", workers=workers, keep_masks=True, truth=truth)
+    assert [cell.setting for cell in cells] == list(grid.settings)
+    shapes = set()
+    for cell, folder in zip(cells, _mask_folders(tmp_path / "out", grid), strict=True):
+        kept = load_masks(folder / "clip.masks.json")
+        alone = segment_video(open_video(clip), cell.setting.parameters)
+        assert kept.frames == alone.frames
+        assert (kept.parameters, kept.basis) == (alone.parameters, alone.basis)
+        stats = score_stats([score_video(alone, truth)])
+        assert (cell.measures["J"], cell.measures["F"]) == (stats["J-Mean"], stats["F-Mean"])
+        shapes.add(str([[i.segmentation for i in frame.instances] for frame in alone.frames]))
+    assert len(shapes) > 4  # the settings differ, or equality would say little
+
+
+def _mask_folders(out: Path, grid: Grid) -> list[Path]:
+    return [out / "masks" / setting.text().replace(", ", "_").replace(" ", "-") for setting in grid.settings]
+
+
+def test_a_sweep_goes_on_where_it_was_and_a_wider_grid_computes_what_is_new(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = _sweep(Grid.make(BASE, [Axis.parse("tau=0.3,0.6")]), clip, out)
+    lines = (out / JOURNAL).read_text().splitlines()
+    assert len(lines) == 2
+    (out / JOURNAL).write_text(lines[0] + "\n" + lines[1][:20])  # as a process leaves it that is killed
+    steps: list[int] = []
+    watch = Watch(on_steps=steps.append)
+    again = _sweep(Grid.make(BASE, [Axis.parse("tau=0.3,0.6,0.8")]), clip, out, watch)
+    assert again[:2] == first
+    assert steps == [5, *[2] * 5]  # five frames known, two settings cut anew
+    assert len((out / JOURNAL).read_text().splitlines()) == 4
+    steps.clear()
+    assert _sweep(Grid.make(BASE, [Axis.parse("tau=0.3,0.6,0.8")]), clip, out, watch) == again
+    assert steps == [15]
+
+
+def test_cells_are_measured_anew_when_ground_truth_or_frames_are_others(clip: Path, tmp_path: Path) -> None:
+    grid, folder = Grid.make(BASE, [Axis.parse("tau=0.6")]), _truth(tmp_path / "truth", clip)
+    (before,) = _sweep(grid, clip, tmp_path / "out", truth=open_ground_truth(folder))
+    for file in (folder / "clip").iterdir():
+        Image.fromarray(np.full((96, 128), 255, dtype=np.uint8)).save(file)
+        os.utime(file, ns=(1, 1))
+    (after,) = _sweep(grid, clip, tmp_path / "out", truth=open_ground_truth(folder))
+    assert before.measures["J"] != after.measures["J"]
+    (fewer,) = _sweep(grid, clip, tmp_path / "out", frames=slice(0, 3))
+    assert fewer.frames == 3
+    assert "J" not in fewer.measures
+
+
+def test_the_best_setting_is_that_with_the_highest_mean_over_videos() -> None:
+    grid = Grid.make(BASE, [Axis.parse("alpha=0,0.5"), Axis.parse("tau=0.2,0.4")])
+    js = {"a": [0.1, 0.9, 0.3, 0.2], "b": [0.1, 0.2, 0.9, 0.2]}
+    cells = [
+        Cell(video, setting, 5, {"J": j, "consistency": None})
+        for video, values in js.items()
+        for setting, j in zip(grid.settings, values, strict=True)
+    ]
+    best = best_setting(cells, "J")
+    assert best is not None
+    assert (dict(best[0].values), best[1]) == ({"alpha": 0.5, "tau": 0.2}, pytest.approx(0.6))
+    assert best_setting(cells, "consistency") is None
+    with pytest.raises(InputError, match="choose one of"):
+        best_setting(cells, "spurious")
+    rows = list(csv.DictReader(io.StringIO(cells_table(cells, grid))))
+    assert (len(rows), rows[1]["video"], rows[1]["tau"], rows[1]["J"]) == (8, "a", "0.4", "0.9")
+    rows = list(csv.DictReader(io.StringIO(overall_table(cells, grid))))
+    assert (len(rows), rows[2]["J"], rows[2]["videos"], rows[2]["consistency"]) == (4, "0.6", "2", "")
+    picture = heat_map("Sweep", "J", grid, mean_over_videos(cells, "J"))
+    assert len(set(picture.getdata())) > 20
+
+
+def test_every_axis_beyond_two_has_a_map_for_each_value() -> None:
+    one = heat_map("Sweep", "J", *_made("alpha=0,0.5", "tau=0.2,0.4"))
+    many = heat_map("Sweep", "J", *_made("alpha=0,0.5", "tau=0.2,0.4", "gap=1,2,3"))
+    row = heat_map("Sweep", "J", *_made("alpha=0:1:0.1"))
+    assert many.width > one.width
+    assert row.height < one.height
+    blank = heat_map("Sweep", "J", _made("alpha=0,1")[0], {})
+    assert blank.size[0] > 0
+
+
+def _made(*texts: str) -> tuple[Grid, dict[Setting, float | None]]:
+    grid = Grid.make(BASE, [Axis.parse(text) for text in texts])
+    return grid, {setting: number / len(grid.settings) for number, setting in enumerate(grid.settings)}
+
+
+def test_weights_that_no_setting_uses_are_refused(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="raft-small, which no setting"):
+        _sweep(
+            Grid.make(BASE, [Axis.parse("tau=0.6")]),
+            clip,
+            tmp_path / "out",
+            weights={"raft-small": Path(sys.executable)},
+        )
