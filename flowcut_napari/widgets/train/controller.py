@@ -65,6 +65,7 @@ class TrainController(QObject):
         self.findings = Findings()
         self.holds_run = False
         self._is_watched = False
+        self._is_refused = False  # the value that was typed last
         self._looking = 0
         preferences = bench.preferences
         self.launcher = Launcher(self.desk, preferences, self)
@@ -108,10 +109,14 @@ class TrainController(QObject):
             return
         if text != parameter.shown(self.settings.configuration) and (text or parameter.optional):
             if problem := parameter.problem(text):
+                self._is_refused = True
                 self._bench.remarked.emit(problem)
                 self.settings_changed.emit()  # so that the control shows again what holds
                 return
             changes[name] = text
+        if self._is_refused:  # what was said of it holds no more
+            self._is_refused = False
+            self._bench.remarked.emit("")
         # Also where nothing has changed: what was typed is shown as it is understood.
         self._set(replace(self.settings, changes=changes))
 
