@@ -89,6 +89,8 @@ class EvaluateController(QObject):
     def _set_settings(self, settings: EvaluateSettings) -> None:
         self.settings = settings
         self.settings_changed.emit()
+        if self.progress.state in ("failed", "cancelled"):  # which was said of other settings
+            self._set(EvaluateProgress())
 
     # The evaluation.
 
