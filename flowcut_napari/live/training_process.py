@@ -63,7 +63,12 @@ class TrainingCommand:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that it is started with."""
-        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, self.gpus))} if self.gpus else {}
+        if not self.gpus:
+            return {}
+        # They are numbered among those that are visible here, which need not be the first of the machine.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = list(map(str, range(max(self.gpus) + 1))) if visible is None else visible.split(",")
+        return {"CUDA_VISIBLE_DEVICES": ",".join(names[number].strip() for number in self.gpus if number < len(names))}
 
     def text(self) -> str:
         """Return the same as a line for a shell, with the names of commands as people type them."""
