@@ -91,7 +91,7 @@ class PredictController(QObject):
         self.checkpoints: tuple[RunCheckpoint, ...] = ()
         # Why there are none.
         self.problem = ""
-        self._process = BackendProcess(bench.preferences, self)
+        self._process = BackendProcess(bench, self)
         self._process.said.connect(self._on_said)
         self._process.ended.connect(self._on_ended)
         self._job: PredictJob | None = None
