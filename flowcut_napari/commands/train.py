@@ -47,8 +47,7 @@ def train_model(
 
             changes = [*overrides, *(["data.skip_broken=true"] if skip_broken else [])]
             chosen = choose_config(run, config, changes, resume)
-            # A stop that is asked for while this process starts is meant for it.
-            plan = TrainingPlan(dataset, run, chosen, resume, device, weights, psutil.Process().create_time())
+            plan = TrainingPlan(dataset, run, chosen, resume, device, weights, _asked_at())
             outcome = train(plan, listener)
         except Exception as error:
             # Programs that read events learn of what went wrong before there was a run, too.
@@ -158,6 +157,15 @@ def _leave(error: Exception, is_first: bool) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(2 if isinstance(error, FlowCutError) else 1)
+
+
+def _asked_at() -> float:
+    """Return when this run was started: a stop that is asked for since then is meant for it, early as it may be."""
+    process = psutil.Process()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun is there seconds before the processes that it starts.
+        process = process.parent() or process
+    return process.create_time()
 
 
 def _speaks() -> bool:

@@ -89,7 +89,9 @@ def kill_run(run: Path) -> int:
 def note_end(run: Path, reason: str, *, since: float) -> None:
     """Add to the events of a run why it ended, if they do not say it: for the list of runs, and other windows.
 
-    Where that cannot be written nothing is raised: it is what a full disk is like.
+    Nothing is added to a run that was begun earlier, or is at work: what was started then was refused, such as a second
+    process in the same folder, and that is not how the run ended. Where it cannot be written nothing is raised: it is
+    what a full disk is like.
 
     Parameters
     ----------
@@ -105,8 +107,10 @@ def note_end(run: Path, reason: str, *, since: float) -> None:
         history.add(batch.events)
         if not batch.is_more:
             break
-    end = history.view().end
-    if end is not None and (end.time is None or end.time >= since - _SLACK):
+    start, end = history.view().start, history.view().end
+    if end is not None and not _is_before(end.time, since):
+        return
+    if start is not None and (_is_before(start.time, since) or find_process(start) is not None):
         return
     event = {
         "event": "error",
@@ -119,6 +123,10 @@ def note_end(run: Path, reason: str, *, since: float) -> None:
         # A run that was killed may have left half a line.
         is_whole = stream.read(1) in (b"", b"\n")
         stream.write((b"" if is_whole else b"\n") + json.dumps(event).encode() + b"\n")
+
+
+def _is_before(moment: float | None, since: float) -> bool:
+    return moment is not None and moment < since - _SLACK
 
 
 def last_start(run: Path) -> RunStart | None:
@@ -147,8 +155,16 @@ def _launcher_of(process: psutil.Process) -> psutil.Process | None:
     return parent if any(os.path.basename(word) in _LAUNCHERS for word in program) else None
 
 
-def _end_all(root: psutil.Process) -> int:
-    """Kill a process and its descendants; none of them can start another meanwhile."""
+def kill_tree(root: psutil.Process) -> list[psutil.Process]:
+    """Kill a process and its descendants, also those with sessions of their own; return them without waiting.
+
+    None of them can start another meanwhile.
+
+    Raises
+    ------
+    psutil.Error
+        If the process is gone already, or one of them cannot be killed.
+    """
     found: dict[int, psutil.Process] = {}
     fresh = [root]
     while fresh:
@@ -170,9 +186,15 @@ def _end_all(root: psutil.Process) -> int:
             denied = error
     if denied is not None:
         raise denied
+    return list(found.values())
+
+
+def _end_all(root: psutil.Process) -> int:
+    """Kill a process and its descendants, and wait until they are gone."""
+    found = kill_tree(root)
     # Those of others are not ours to be waited for, but to be looked at until they are gone.
     end = time.monotonic() + _PATIENCE_SECONDS
-    while (left := [process for process in found.values() if _is_there(process)]) and time.monotonic() < end:
+    while (left := [process for process in found if _is_there(process)]) and time.monotonic() < end:
         time.sleep(0.02)
     if left:
         raise OutputError(f"process {left[0].pid} does not end; it may wait for a disk or a GPU driver")

@@ -26,6 +26,7 @@ STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs
 LARGEST_STEP = 10**9
 _LONGEST_TEXT = 2000
 _LONGEST_VALUE = 200
+_LONGEST_PATH = 4096
 _LARGEST_PID = 2**31 - 1
 
 EndKind = Literal["done", "stopped", "error"]
@@ -41,6 +42,8 @@ class RunStart:
         Seconds since 1970.
     pid, host, process_started : int, str, float
         Of the process that writes the events, and when the system started that.
+    dataset_path : str
+        As it was written, to be opened; `dataset` is to be shown.
     resumed_from : int
         Steps that were done already.
     steps : int or None
@@ -57,6 +60,7 @@ class RunStart:
     device: str = ""
     precision: str = ""
     dataset: str = ""
+    dataset_path: str = ""
     clips: int | None = None
     stills: int | None = None
     trained_parameters: int | None = None
@@ -76,6 +80,7 @@ class RunStart:
             device=text_of(event.get("device"))[:_LONGEST_VALUE],
             precision=text_of(event.get("precision"))[:_LONGEST_VALUE],
             dataset=text_of(event.get("dataset")),
+            dataset_path=path if isinstance(path := event.get("dataset"), str) and len(path) <= _LONGEST_PATH else "",
             clips=whole(event.get("clips")),
             stills=whole(event.get("stills")),
             trained_parameters=whole(event.get("trained_parameters"), most=10**15),

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
@@ -17,6 +18,8 @@ _PATIENCE_SECONDS = 2.0
 _SAID_BYTES = 4000
 # Until they are gone, whoever still knows of them.
 _alive: set[OwnedProcess] = set()
+# Of these nothing is left: by now their numbers may be those of other people's processes.
+_gone: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
 class OwnedProcess:
@@ -148,6 +151,8 @@ def reap(process: subprocess.Popen[bytes]) -> None:
 
 def ask_group(process: subprocess.Popen[bytes]) -> None:
     """Ask a process that was started in a session of its own, and its whole session, to end."""
+    if process in _gone:
+        return
     if not hasattr(os, "killpg"):
         process.terminate()
         return
@@ -156,16 +161,23 @@ def ask_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its whole session: asked first, then made to; returns when it is gone."""
+    """End a process and its whole session: asked first, then made to; returns when it is gone. May be called again."""
     ask_group(process)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_PATIENCE_SECONDS)
+    if process not in _gone:
+        kill_group(process)
+    process.wait()
+    _gone.add(process)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its whole session at once."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
-    process.wait()
 
 
 @atexit.register

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -22,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import psutil
+
 from flowcut_napari.core.errors import OutputError, printable
-from flowcut_napari.core.run_control import KILLED, note_end
+from flowcut_napari.core.run_control import KILLED, kill_tree, note_end
 from flowcut_napari.core.run_events import LOG
 from flowcut_napari.live.backend import backend_command, cannot_start, explain_end
-from flowcut_napari.live.owned import describe_end, end_group, reap
+from flowcut_napari.live.owned import describe_end, end_group, kill_group, reap
 
 _LONGEST_LINE, _SAID_BYTES = 1 << 20, 16_000
 
@@ -62,7 +63,12 @@ class TrainingCommand:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that it is started with."""
-        return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, self.gpus))} if self.gpus else {}
+        if not self.gpus:
+            return {}
+        # They are numbered among those that are visible here, which need not be the first of the machine.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = list(map(str, range(max(self.gpus) + 1))) if visible is None else visible.split(",")
+        return {"CUDA_VISIBLE_DEVICES": ",".join(names[number].strip() for number in self.gpus if number < len(names))}
 
     def text(self) -> str:
         """Return the same as a line for a shell, with the names of commands as people type them."""
@@ -158,11 +164,10 @@ class TrainingProcess:
         if self._process is None or not self.is_alive:
             return
         self._was_killed = True
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
+        # torchrun gives each of its processes a session of its own.
+        with contextlib.suppress(psutil.Error):
+            kill_tree(psutil.Process(self._process.pid))
+        kill_group(self._process)
 
     def leave(self) -> None:
         """Let it go on, whatever becomes of this program; its end is not told any more."""

@@ -45,6 +45,6 @@ def read_preferences() -> Preferences:
         cache_folder=stored.computing.cache_folder.strip(),
         cache_limit_gb=stored.computing.cache_limit_gb,
         weights_folder=stored.computing.weights_folder.strip(),
-        interpreter=stored.computing.interpreter.strip(),
+        interpreter=os.path.expanduser(stored.computing.interpreter.strip()),
         autosave_seconds=stored.saving.autosave_seconds,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
 
 from flowcut_napari.live.backend import Backend, BackendEnd
-from flowcut_napari.viewer.preferences import Preferences
+from flowcut_napari.widgets.workbench import Workbench
 
 
 class BackendProcess(QObject):
@@ -30,9 +30,9 @@ class BackendProcess(QObject):
     _arrived = Signal(int, object)
     _over = Signal(int, object)
 
-    def __init__(self, preferences: Preferences, parent: QObject) -> None:
+    def __init__(self, bench: Workbench, parent: QObject) -> None:
         super().__init__(parent)
-        self._preferences = preferences
+        self._bench = bench
         self._backend: Backend | None = None
         # What an earlier command still had to say comes too late.
         self._generation = 0
@@ -50,7 +50,7 @@ class BackendProcess(QObject):
         """The number of its process, while it runs."""
         return self._backend.pid if self._backend is not None else None
 
-    def start(self, arguments: Sequence[str], *, in_lines: bool) -> None:
+    def start(self, arguments: Sequence[str], *, in_lines: bool, environment: Mapping[str, str] | None = None) -> None:
         """Start ``flowcut ARGUMENTS`` in place of what is at work; nothing is waited for.
 
         Parameters
@@ -59,6 +59,8 @@ class BackendProcess(QObject):
         in_lines : bool
             Whether it speaks in lines, each a JSON object that is `said`; else all that it prints is one document,
             which comes with its end.
+        environment : mapping, optional
+            Variables besides those of this process and of the preferences.
         """
         self.drop()
         generation = self._generation
@@ -71,13 +73,13 @@ class BackendProcess(QObject):
             with contextlib.suppress(RuntimeError):
                 self._over.emit(generation, end)
 
-        preferences = self._preferences
+        preferences = self._bench.preferences_now()
         self._backend = Backend(
             arguments,
             tell_event if in_lines else None,
             tell_end,
             preferences.interpreter,
-            preferences.environment(),
+            {**preferences.environment(), **(environment or {})},
         )
 
     def drop(self) -> None:

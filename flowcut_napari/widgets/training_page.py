@@ -84,6 +84,8 @@ class TrainingPage(QWidget):
     def _on_look_wanted(self, address: str, frame: int, predictions: Path) -> None:
         """Lay predictions over the video that was opened where they are worst; its frame is chosen already."""
         self._predictions.open(str(predictions if predictions.is_dir() else predictions.parent))
+        # Both outlines and predictions are seen, and no colours that only the Predict tab explains.
+        self.predict.desk.set_mode("blend")
         self.predict.desk.enter()
 
     def _on_tab(self, _: int) -> None:

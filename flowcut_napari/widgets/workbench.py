@@ -87,6 +87,7 @@ class Workbench(QObject):
 
     def __init__(self, viewer: ViewerModel, preferences: Preferences | None = None) -> None:
         super().__init__()
+        self._are_given = preferences is not None
         if preferences is None:
             from flowcut_napari.viewer.preferences import read_preferences
 
@@ -138,6 +139,14 @@ class Workbench(QObject):
             If it is gone.
         """
         return self.desk.viewer
+
+    def preferences_now(self) -> Preferences:
+        """Return the preferences as they are now, for processes that start now; the user may have changed them."""
+        if not self._are_given:
+            from flowcut_napari.viewer.preferences import read_preferences
+
+            self.preferences = read_preferences()
+        return self.preferences
 
     # The video.
 

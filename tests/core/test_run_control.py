@@ -16,7 +16,7 @@ import pytest
 from made_runs import write_clips
 
 from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
-from flowcut_napari.core.run_control import KILLED, kill_run, last_start, stop_run
+from flowcut_napari.core.run_control import KILLED, kill_run, last_start, note_end, stop_run
 from flowcut_napari.core.run_list import RunSummary, list_runs
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -177,6 +177,22 @@ def test_the_last_start_names_the_process(tmp_path: Path) -> None:
     made.write_run(tmp_path, [made.start(pid=5), *made.training(3000), made.start(pid=6, resumed_from=3000)])
     found = last_start(tmp_path)
     assert found is not None and found.pid == 6
+
+
+def test_an_end_is_noted_of_a_run_that_began_since_and_is_over_and_of_no_other(tmp_path: Path) -> None:
+    now = time.time()
+    began, dead = made.utc(now - 60), {"time": made.utc(now)}
+    for name, first, since, state in (
+        ("own", made.start(**dead), now, "failed"),
+        ("earlier", made.start(time=began), now, "lost"),
+        ("alive", made.start(**dead, **made.alive()), now, "running"),
+    ):
+        run = made.write_run(tmp_path / name, [first, made.step(1)])
+        note_end(run, "it was refused", since=since)
+        assert summary(run).state.state == state
+    (tmp_path / "none").mkdir()
+    note_end(tmp_path / "none", "no torch", since=now)
+    assert summary(tmp_path / "none").state.reason == "no torch"
 
 
 def test_what_is_no_run_cannot_be_stopped_or_ended(tmp_path: Path) -> None:

@@ -123,6 +123,20 @@ def test_stopping_again_and_speaking_to_the_dead_does_no_harm() -> None:
         assert talk.overhear(0.2) == []
 
 
+def test_what_is_gone_is_not_signalled_its_number_may_be_that_of_another_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Conversation("servant") as talk:
+        talk.send("leave")
+        talk.end()
+        signalled: list[int] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "killpg", lambda group, number: signalled.append(group))
+            talk.child.stop()
+            talk.child.stop(wait=False)
+        assert signalled == []
+
+
 def test_a_child_can_be_stopped_by_its_own_answer() -> None:
     # As a window does that is closed while an answer arrives: on the thread that reads.
     stopped = threading.Event()

@@ -187,7 +187,35 @@ def test_several_processes_are_one_run_and_end_together(dataset: Path, tmp_path:
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_the_command_for_people_is_the_one_that_runs(tmp_path: Path) -> None:
+def test_killing_several_processes_leaves_none_of_them(dataset: Path, tmp_path: Path) -> None:
+    run = Run(dataset, tmp_path / "run", "steps=100000", "workers=1", processes=2)
+    run.wait_for("step", 1)
+    assert run.process.pid is not None
+    # Those of torchrun have sessions of their own.
+    family = [psutil.Process(run.process.pid), *psutil.Process(run.process.pid).children(recursive=True)]
+    assert len(family) >= 5
+    run.process.kill()
+    assert run.wait().reason == KILLED
+    _, alive = psutil.wait_procs(family, 5)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_second_process_in_the_same_folder_is_refused_and_changes_nothing_of_the_run(
+    dataset: Path, tmp_path: Path
+) -> None:
+    run = Run(dataset, tmp_path / "run", "steps=100000")
+    run.wait_for("step", 1)
+    assert "another process trains in this folder" in Run(dataset, run.folder, "--resume").wait().reason
+    assert run.state[0] == "running"
+    (run.folder / "stop").touch()
+    assert run.wait() == TrainingEnd(0, "")
+    # Nor is a run that has ended called another name by what is refused later.
+    assert "holds a run already" in Run(dataset, run.folder, "steps=1").wait().reason
+    assert run.state[0] == "stopped"
+
+
+def test_the_command_for_people_is_the_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     command = TrainingCommand(tmp_path / "my run", ("train", "a b", "-o", str(tmp_path / "my run")), 2, (1, 2))
     assert command.text().startswith("CUDA_VISIBLE_DEVICES=1,2 torchrun --standalone --nproc-per-node 2 -m flowcut_")
     assert "'a b'" in command.text()
@@ -195,6 +223,20 @@ def test_the_command_for_people_is_the_one_that_runs(tmp_path: Path) -> None:
     assert command.words("py")[:4] == ["py", "-P", "-m", "torch.distributed.run"]
     single = TrainingCommand(tmp_path, ("train", "x"))
     assert single.text() == "flowcut train x" and single.words("")[0] == sys.executable
+
+
+def test_gpus_are_those_that_are_visible_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = TrainingCommand(tmp_path, ("train", "x"), 2, (1, 2))
+    for visible, chosen in (("4,5,7", "5,7"), ("GPU-a, GPU-b", "GPU-b"), ("", "")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert command.environment == {"CUDA_VISIBLE_DEVICES": chosen}
+
+
+def test_a_stop_is_heard_while_torchrun_has_started_no_process_yet(dataset: Path, tmp_path: Path) -> None:
+    run = Run(dataset, tmp_path / "run", "steps=100000", processes=2)
+    (run.folder / "stop").touch()
+    assert run.wait(240) == TrainingEnd(0, "")
+    assert run.state[0] == "stopped" and not any(event["event"] == "step" for event in run.events)
 
 
 def test_it_goes_on_when_whoever_started_it_is_killed(dataset: Path, tmp_path: Path) -> None:

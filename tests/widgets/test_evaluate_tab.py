@@ -151,6 +151,8 @@ def test_what_is_not_there_is_said(tab: EvaluateTab, data: Path) -> None:
     _failed(tab, "nothing.json", "no such file")
     _evaluate(tab, "davis", data / "nothing", data)
     _failed(tab, "nothing", "no such folder")
+    tab.controller.edit("kind", "ytvis")
+    assert tab.text.text() == "", "it was said of other places"
 
 
 def _of_another_size(content: Any) -> None:
@@ -386,6 +388,7 @@ def test_the_ground_truth_of_one_video_never_lies_over_another(tab: EvaluateTab,
 def test_numbers_stand_over_those_of_papers_and_the_worst_video_first(tab: EvaluateTab, data: Path) -> None:
     text = _evaluate(tab, "ytvis", data / "gt.json", data / "pred.json")
     assert text == "3 videos, 4 objects, 3 detections"
+    assert tab.source.text().endswith(f"pred.json against {data.name}/gt.json")
     cells = [[tab.numbers.item(row, column) for column in range(8)] for row in range(2)]
     assert [row[0].text() for row in cells] == ["all", "≥ 0.8"]
     assert all(cell.font().bold() for row in cells for cell in row)
@@ -432,7 +435,7 @@ def test_a_click_opens_a_video_at_its_worst_frame_with_the_ground_truth(
 def test_sequences_are_shown_in_the_same_way(tab: EvaluateTab, bench: Workbench, davis: Path) -> None:
     text = _evaluate(tab, "davis", davis / "DAVIS", davis / "found")
     assert text == "2 sequences, 2 objects, 2 proposals"
-    assert [tab.numbers.horizontalHeaderItem(column).text() for column in range(4)] == ["", "J&F", "J", "F"]
+    assert [tab.numbers.horizontalHeaderItem(column).text() for column in range(4)] == ["%", "J&F", "J", "F"]
     assert "55.4" in tab.footnote.text()
     assert _names(tab) == ["cat", "dog"]
     _open(tab, 0)

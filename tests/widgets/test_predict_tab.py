@@ -580,11 +580,11 @@ def test_the_threshold_is_that_of_the_slider_and_of_the_paper(seen: PredictTab) 
     slider = find(seen, "score_threshold")
     assert slider.value() == pytest.approx(0.3)
     assert find(seen, "threshold 0.3").isChecked()
-    assert find(seen, "threshold_text").text() == "2 of 2 seen"
+    assert find(seen, "threshold_text").text() == "2 of 2 shown"
     click(seen, "threshold 0.8")
     assert slider.value() == pytest.approx(0.8)
     assert painted(seen, 0) == {1}
-    assert find(seen, "threshold_text").text() == "1 of 2 seen"
+    assert find(seen, "threshold_text").text() == "1 of 2 shown"
     slider.setValue(0.5)  # the score of the second: of at least this score
     assert painted(seen, 0) == {1, 2}
     assert not find(seen, "threshold 0.8").isChecked()

@@ -106,7 +106,7 @@ def test_each_run_is_a_row(tab: RunsTab, folder: Path) -> None:
     assert column(tab, "state") == ["done", "stopped", "training", "failed"]
     assert column(tab, "step") == ["1,000", "500", "2,500", "1"]
     assert column(tab, "AP")[3] == ""
-    assert tab.said.text() == "4 runs, 1 at work"
+    assert tab.said.text().startswith("4 runs, 1 at work · tick")
 
 
 @pytest.mark.parametrize(

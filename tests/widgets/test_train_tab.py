@@ -137,7 +137,7 @@ def test_what_is_no_finding_changes_nothing() -> None:
 
 def test_a_dataset_is_counted_and_a_missing_one_is_a_problem(bench: Workbench, dataset: Path, tmp_path: Path) -> None:
     tab = with_tab(bench)
-    assert not tab.button.isEnabled()
+    assert not tab.button.isEnabled() and tab.said.text().startswith("Choose a dataset")
     tab.controller.edit("configuration", "tiny")
     tab.controller.edit("run", str(tmp_path / "run"))
     tab.controller.edit("dataset", str(dataset))
@@ -148,6 +148,17 @@ def test_a_dataset_is_counted_and_a_missing_one_is_a_problem(bench: Workbench, d
     assert tab.said.text() == ""  # what was found was of another one
     assert "no such file" in checked(tab).problems[0]
     assert "✗" in tab.said.text() and not tab.button.isEnabled()
+
+
+def test_a_run_folder_that_is_emptied_is_suggested_again(bench: Workbench, dataset: Path, tmp_path: Path) -> None:
+    tab = with_tab(bench)
+    tab.controller.edit("dataset", str(dataset))
+    suggested = tab.run.line.text()
+    for typed, shown in ((str(tmp_path / "mine"), str(tmp_path / "mine")), ("", suggested)):
+        tab.run.line.setText(typed)
+        tab.run.line.editingFinished.emit()
+        assert tab.run.line.text() == shown
+    assert tab.controller.settings.run == ""
 
 
 def test_an_estimate_tells_time_and_memory_beforehand(bench: Workbench, dataset: Path, tmp_path: Path) -> None:
@@ -186,6 +197,9 @@ def test_a_parameter_is_changed_in_a_row_or_in_the_table_and_taken_back(bench: W
         tab.controller.change(name, text)
     assert [text.partition(" ")[0].rstrip(":") for text in said] == [name for name, _ in wrong]
     assert tab.controller.settings.changes == {"model.backbone": "resnet18"}
+    tab.controller.change("optimizer.steps", "60")
+    assert said[-1] == "", "what was refused before is not said any more"
+    tab.controller.change("optimizer.steps", "")
     tab.controller.change("no.such", "1")
     assert tab.controller.settings.changes == {"model.backbone": "resnet18"}
 
@@ -216,13 +230,13 @@ def test_without_torch_the_tab_says_what_to_install(tmp_path: Path) -> None:
     program = without(tmp_path, "torch")
     with open_bench(preferences=Preferences(autosave_seconds=0, interpreter=program)) as bench:
         tab = with_tab(bench, asks=True)
-        assert f"{program} -m pip install torch" in tab.versions.text()
+        assert f"{program} -m pip install torch" in tab.said.text()
         assert not tab.button.isEnabled()
         # It is asked again after something was installed.
         Path(program).write_text(Path(interpreter(tmp_path / "good", 'exec "$PYTHON" "$@"')).read_text())
         tab.refresh.click()
         wait_until(lambda: tab.controller.about, "another answer", 60)
-        assert "PyTorch" in tab.versions.text()
+        assert "PyTorch" in tab.versions.text() and "pip" not in tab.said.text()
 
 
 # Runs, with real processes.

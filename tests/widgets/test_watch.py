@@ -246,7 +246,7 @@ def test_stop_writes_the_file_and_says_so_until_it_is_heard(
     assert not tab.stop.isEnabled() and tab.kill.isEnabled()
     (run / "stop").unlink()
     made.add(run, {"event": "stopped", "step": 1, "reason": "stop file"})
-    wait_until(lambda: shows(tab, "run state").startswith("stopped: stopped by somebody"), "it was heard", 10)
+    wait_until(lambda: shows(tab, "run state").startswith("stopped by somebody"), "it was heard", 10)
 
 
 def test_a_stop_that_cannot_be_asked_for_is_remarked(

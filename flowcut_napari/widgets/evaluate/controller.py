@@ -65,7 +65,7 @@ class EvaluateController(QObject):
         self.opener = WorstOpener(bench, self)
         self._kind: Kind = "ytvis"
         self._document: dict[str, Any] | None = None
-        self._process = BackendProcess(bench.preferences, self)
+        self._process = BackendProcess(bench, self)
         self._process.said.connect(self._on_said)
         self._process.ended.connect(self._on_ended)
         self._background = Background(bench)
@@ -89,6 +89,8 @@ class EvaluateController(QObject):
     def _set_settings(self, settings: EvaluateSettings) -> None:
         self.settings = settings
         self.settings_changed.emit()
+        if self.progress.state in ("failed", "cancelled"):  # which was said of other settings
+            self._set(EvaluateProgress())
 
     # The evaluation.
 

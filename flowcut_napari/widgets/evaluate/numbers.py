@@ -52,7 +52,7 @@ class NumbersTable(QTableWidget):
         self.clearSpans()
         self.setColumnCount(1 + len(columns))
         self.setRowCount(len(rows))
-        self.setHorizontalHeaderLabels(["", *columns])
+        self.setHorizontalHeaderLabels(["%", *columns])
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 5)
         for place, row in enumerate(rows):
             for column, text in enumerate((row.label, *row.values)):
@@ -104,6 +104,7 @@ class NumbersTable(QTableWidget):
             self.horizontalHeaderItem(column).setTextAlignment(
                 Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
             )
+        self.horizontalHeaderItem(0).setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
         header.resizeSection(0, 2 * _AIR + max(labels, default=0))
 

@@ -17,8 +17,8 @@ from flowcut_napari.widgets.notices import plain
 
 _NAME, _OBJECTS, _FOUND, _SCORE, _WORST = range(5)
 _HEADINGS: dict[Kind, tuple[str, ...]] = {
-    "ytvis": ("video", "obj.", "det.", "IoU", "worst frame"),
-    "davis": ("sequence", "obj.", "prop.", "J&F", "worst frame"),
+    "ytvis": ("video", "obj.", "det.", "IoU, %", "worst frame"),
+    "davis": ("sequence", "obj.", "prop.", "J&F, %", "worst frame"),
 }
 _TIPS: dict[Kind, tuple[str, ...]] = {
     "ytvis": (

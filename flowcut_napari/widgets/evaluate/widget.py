@@ -172,6 +172,7 @@ class EvaluateTab(QWidget):
 
     def _make_results(self) -> None:
         self.results = QWidget()
+        self.source = text_label("evaluation_source", faint=True)
         self.numbers = NumbersTable()
         self.footnote = text_label("evaluation_footnote", faint=True)
         self.videos = VideosTable()
@@ -191,7 +192,7 @@ class EvaluateTab(QWidget):
         layout = QVBoxLayout(self.results)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        for widget in (self.numbers, self.footnote, self.videos, self.shortened, self.notice, self.notes):
+        for widget in (self.source, self.numbers, self.footnote, self.videos, self.shortened, self.notice, self.notes):
             layout.addWidget(widget)
         layout.addLayout(last)
 
@@ -242,6 +243,8 @@ class EvaluateTab(QWidget):
         self.results.setVisible(report is not None)
         if report is None:
             return
+        # They stay when places are changed, or another evaluation fails.
+        self.source.setText(printable_lines(describe_source(report.predictions, report.ground_truth)))
         self.numbers.show_rows(list(COLUMNS[report.kind].values()), stat_rows(report))
         self.footnote.setText("\n".join(footnotes(report.kind)))
         self.videos.show_videos(report.kind, report.videos)
@@ -312,6 +315,20 @@ class EvaluateTab(QWidget):
             return
         text = numbers_csv(report) if what == "numbers" else videos_csv(report)
         self.controller.save(Path(chosen), text)
+
+
+def describe_source(predictions: Path, ground_truth: Path) -> str:
+    """Say of what numbers are, by the names that tell places apart.
+
+    Examples
+    --------
+    >>> describe_source(Path("runs/dogs-1/predictions/toys-step-40/results.json"), Path("sample_data/instances.json"))
+    'toys-step-40 against sample_data/instances.json'
+    >>> describe_source(Path("/out/Annotations"), Path("/data/DAVIS"))
+    'out/Annotations against data/DAVIS'
+    """
+    found = predictions.parent.name if predictions.name == "results.json" else "/".join(predictions.parts[-2:])
+    return f"{found.lstrip('/')} against {'/'.join(ground_truth.parts[-2:]).lstrip('/')}"
 
 
 def _button(name: str, text: str, tip: str, act: Any = None) -> QPushButton:

@@ -27,7 +27,7 @@ from flowcut_napari.widgets.backend_process import BackendProcess
 from flowcut_napari.widgets.predict.desk import looking_of
 from flowcut_napari.widgets.predict.errand import Errand
 from flowcut_napari.widgets.predict.job import PredictJob, checkpoint_of, suggested_out, window_words
-from flowcut_napari.widgets.predict.progress import PredictProgress, number_in
+from flowcut_napari.widgets.predict.progress import PredictProgress, describe_place, number_in
 from flowcut_napari.widgets.training_desk import training_of
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -91,7 +91,7 @@ class PredictController(QObject):
         self.checkpoints: tuple[RunCheckpoint, ...] = ()
         # Why there are none.
         self.problem = ""
-        self._process = BackendProcess(bench.preferences, self)
+        self._process = BackendProcess(bench, self)
         self._process.said.connect(self._on_said)
         self._process.ended.connect(self._on_ended)
         self._job: PredictJob | None = None
@@ -289,7 +289,7 @@ class PredictController(QObject):
     def _on_read(self, found: tuple[Prediction, weakref.ref[Video]]) -> None:
         prediction, video = found[0], found[1]()
         self._job = None
-        self._set(replace(self.progress, state="done", text=f"→ {prediction.path}"))
+        self._set(replace(self.progress, state="done", text=describe_place(prediction.path)))
         if video is not None:
             self._desk.put(video, prediction)
 

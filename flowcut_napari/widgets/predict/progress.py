@@ -97,13 +97,13 @@ def describe_prediction(prediction: Prediction) -> str:
     Examples
     --------
     >>> describe_prediction(Prediction(Path("out"), "toys", (4, 4), (0, 2), (), "m.safetensors", 200, 1, 0.5))
-    'step 200 · no instance · 2 frames at 4.0/s, whole'
+    'step 200 · no instance · 2 frames at 4.0/s, as one clip'
     """
     count, frames = len(prediction.tracks), len(prediction.frames)
     parts = [] if prediction.step is None else [f"step {prediction.step:,}"]
     parts.append(f"{count or 'no'} instance{'s' if count > 1 else ''}")
     speed = f" at {frames / prediction.seconds:.1f}/s" if prediction.seconds else ""
-    seen = "whole" if prediction.windows == 1 else f"{prediction.windows} windows"
+    seen = "as one clip" if prediction.windows == 1 else f"in {prediction.windows} windows"
     parts.append(f"{frames} frame{'s' if frames != 1 else ''}{speed}, {seen}")
     return " · ".join(parts)
 
@@ -120,6 +120,20 @@ def describe_overlap(iou: float | None, mean: float | None) -> str:
         return "IoU: no frame can be compared"
     here = "none" if iou is None else f"{iou:.2f}"
     return f"IoU here {here}, mean {mean:.2f}"
+
+
+def describe_place(folder: Path) -> str:
+    """Say in a line where predictions are: the end of their path, which holds run, video and step.
+
+    Examples
+    --------
+    >>> describe_place(Path("/data/runs/dogs-1/predictions/toys-step-40"))
+    '→ …/dogs-1/predictions/toys-step-40'
+    >>> describe_place(Path("/data/toys"))
+    '→ /data/toys'
+    """
+    last = folder.parts[-3:]
+    return f"→ …/{'/'.join(last)}" if len(folder.parts) > len(last) + 1 else f"→ {folder}"
 
 
 def number_in(event: dict[str, Any], name: str) -> int:

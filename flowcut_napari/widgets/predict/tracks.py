@@ -97,7 +97,7 @@ class TrackTable(QTableWidget):
             is_seen = row < self._count
             for column in range(3):
                 self.item(row, column).setForeground(ink if is_seen else faint)
-            self.item(row, 0).setToolTip("" if is_seen else "below the score threshold: not seen")
+            self.item(row, 0).setToolTip("" if is_seen else "below the score threshold: not shown")
 
     def _tell(self) -> None:
         self.chosen.emit(self._chosen())

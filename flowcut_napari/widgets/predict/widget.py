@@ -246,14 +246,14 @@ class PredictTab(QWidget):
             if prediction is not None
             else "No predictions of this video yet: predict, or open those that were made before."
         )
-        seen = "Whole: all frames were seen as one clip; windows: too long for that, or --window was given"
+        seen = "As one clip: all frames were seen at once; in windows: too many for that, or --window was given"
         self.summary.setToolTip(plain(f"{seen}\n{printable(str(prediction.path))}") if prediction is not None else "")
         self._show_folder_row()
         if prediction is None:
             return
         self.threshold.show_value(view.threshold)
         self.threshold.setEnabled(prediction.has_scores or not prediction.tracks)
-        self.counted.setText(f"{view.count} of {len(prediction.tracks)} seen")
+        self.counted.setText(f"{view.count} of {len(prediction.tracks)} shown")
         self.tracks.show_tracks(prediction, view.count)
         self.tracks.show_chosen(desk.highlighted)
         self.mode_buttons[view.mode].setChecked(True)

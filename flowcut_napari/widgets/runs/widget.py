@@ -28,7 +28,8 @@ from flowcut_napari.widgets.runs.controller import runs_of
 from flowcut_napari.widgets.runs.table import COLUMNS, SORT_ROLE, RunsModel, describe_run
 from flowcut_napari.widgets.workbench import Workbench
 
-_WIDTHS = {"run": 124, "state": 82, "step": 52, "AP": 42, "AP50": 46, "loss": 52, "took": 92, "started": 96}
+# As far as the loss without scrolling, at the width that the panel has.
+_WIDTHS = {"run": 117, "state": 78, "step": 44, "AP": 40, "AP50": 46, "loss": 50, "took": 92, "started": 96}
 _LEAST_HEIGHT = 240
 
 
@@ -168,6 +169,9 @@ class RunsTab(QWidget):
     def show_marks(self) -> None:
         """Show which runs are watched and compared."""
         self.model.show_marks(self.training.run, self.training.compared)
+        # Before anything was chosen, the one that is watched: the buttons are not all grey then.
+        if self.chosen is None and self.training.run is not None:
+            self.choose(self.training.run)
 
     def _summary(self) -> str:
         controller = self.controller
@@ -177,7 +181,8 @@ class RunsTab(QWidget):
             return printable(controller.problem)
         if controller.is_looking:
             return "looking for runs …"
-        return describe_runs(controller.runs)
+        hint = " · tick those whose curves Watch compares" if len(controller.runs) > 1 else ""
+        return f"{describe_runs(controller.runs)}{hint}"
 
     def _show_details(self, *_: object) -> None:
         run = self.chosen

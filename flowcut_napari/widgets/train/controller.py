@@ -28,6 +28,8 @@ from flowcut_napari.widgets.workbench import Workbench
 
 # Until somebody who types has stopped.
 _REST_MILLISECONDS = 700
+# What `run.init` may name instead of a file.
+NAMED_WEIGHTS = ("cutler", "dino-resnet50")
 
 
 def train_of(bench: Workbench) -> TrainController:
@@ -65,13 +67,13 @@ class TrainController(QObject):
         self.findings = Findings()
         self.holds_run = False
         self._is_watched = False
+        self._is_refused = False  # the value that was typed last
         self._looking = 0
-        preferences = bench.preferences
-        self.launcher = Launcher(self.desk, preferences, self)
-        self.recent = Recent("runs", bool(preferences.autosave_seconds))
-        self._asking = BackendProcess(preferences, self)
+        self.launcher = Launcher(self.desk, bench, self)
+        self.recent = Recent("runs", bool(bench.preferences.autosave_seconds))
+        self._asking = BackendProcess(bench, self)
         self._asking.ended.connect(self._on_about)
-        self._checking = BackendProcess(preferences, self)
+        self._checking = BackendProcess(bench, self)
         self._checking.said.connect(self._on_finding)
         self._checking.ended.connect(self._on_checked)
         self._rest = QTimer(self)
@@ -106,12 +108,16 @@ class TrainController(QObject):
         changes = {key: value for key, value in self.settings.changes.items() if key != name}
         if parameter is None:
             return
-        if text != parameter.shown(self.settings.configuration) and (text or parameter.optional):
+        if text != self._unchanged(parameter) and (text or parameter.optional):
             if problem := parameter.problem(text):
+                self._is_refused = True
                 self._bench.remarked.emit(problem)
                 self.settings_changed.emit()  # so that the control shows again what holds
                 return
             changes[name] = text
+        if self._is_refused:  # what was said of it holds no more
+            self._is_refused = False
+            self._bench.remarked.emit("")
         # Also where nothing has changed: what was typed is shown as it is understood.
         self._set(replace(self.settings, changes=changes))
 
@@ -122,8 +128,28 @@ class TrainController(QObject):
     def value(self, name: str) -> str:
         """Return the value that a parameter has now, as text."""
         parameter = self.parameter(name)
-        default = parameter.shown(self.settings.configuration) if parameter else ""
+        default = self._unchanged(parameter) if parameter else ""
         return self.settings.changes.get(name, default)
+
+    def _unchanged(self, parameter: Parameter) -> str:
+        # What a run has that goes on stands in its folder.
+        return "" if self.settings.resume else parameter.shown(self.settings.configuration)
+
+    @property
+    def planned(self) -> TrainSettings:
+        """The settings without what does not count now, but may again.
+
+        These are changes that a run which goes on cannot make, and a file of weights where none are named.
+        """
+        settings, about = self.settings, self.about
+        if settings.resume and about is not None:
+            fixed = {parameter.name for parameter in about.parameters if not parameter.changeable}
+            settings = replace(
+                settings, changes={name: text for name, text in settings.changes.items() if name not in fixed}
+            )
+        init = self.value("run.init")
+        is_named = init in NAMED_WEIGHTS
+        return replace(settings, weights=settings.weights if is_named else "", weights_of=init)
 
     def _set(self, settings: TrainSettings) -> None:
         self.settings = settings
@@ -182,12 +208,13 @@ class TrainController(QObject):
         if self.launcher.at_work and self._current_run() in self.launcher.at_work:
             return
         try:
-            arguments = self.settings.checking(estimate=estimate)
+            planned = self.planned
+            arguments, environment = planned.checking(estimate=estimate), planned.command().environment
         except FlowCutError:  # nothing is chosen yet; Start says so
             self._forget_findings()
             return
         self.findings = Findings(is_checking=True)
-        self._checking.start(arguments, in_lines=True)
+        self._checking.start(arguments, in_lines=True, environment=environment)
         self.findings_changed.emit()
 
     def _current_run(self) -> Path | None:
@@ -242,7 +269,7 @@ class TrainController(QObject):
     def start(self) -> None:
         """Start the run that is set, and watch it; what cannot be is remarked."""
         try:
-            command = self.settings.command()
+            command = self.planned.command()
             self._checking.drop()
             self._rest.stop()
             self.launcher.start(command)
@@ -267,16 +294,18 @@ class TrainController(QObject):
         try:
             if isinstance(found, Exception):
                 raise InputError(str(found))
-            if found is None or not found.dataset:
+            if found is None or not found.dataset_path:
                 raise InputError(f"{run}: its events do not say on what it was trained; go on with it in the Train tab")
-            if not os.path.isabs(found.dataset):
+            if not os.path.isabs(found.dataset_path):
                 raise InputError(
                     f"{run}: was trained on {found.dataset}, of another folder; choose it in the Train tab"
                 )
             kind = "cuda" if found.device.lower() not in ("cpu", "mps") else found.device.lower()
             device = self.settings.device if self.settings.device.startswith(kind) else "auto"
             device = kind if kind != "cuda" else device
-            settings = TrainSettings(found.dataset, str(run), device=device, processes=max(1, found.world), resume=True)
+            settings = TrainSettings(
+                found.dataset_path, str(run), device=device, processes=max(1, found.world), resume=True
+            )
             self.launcher.start(settings.command())
         except FlowCutError as error:
             self._bench.remarked.emit(window_words(str(error)))

@@ -33,8 +33,9 @@ class ParameterLine(QLineEdit):
     def show_parameter(self, parameter: Parameter | None, text: str, *, is_changed: bool, is_open: bool) -> None:
         """Show its value, and what it means."""
         self._shown = text
-        self.setText(text)
-        self.setCursorPosition(0)
+        if not is_typed_in(self):
+            self.setText(text)
+            self.setCursorPosition(0)
         self.setEnabled(parameter is not None and is_open)
         self.setToolTip("" if parameter is None else plain(parameter.tip()))
         font = self.font()
@@ -42,6 +43,7 @@ class ParameterLine(QLineEdit):
         self.setFont(font)
 
     def _tell(self) -> None:
+        self.setModified(False)
         # Going through the field is not changing it.
         if self.text() != self._shown:
             self.edited.emit(self._name, self.text())
@@ -79,7 +81,7 @@ class PlaceLine(QWidget):
     def show_place(self, text: str) -> None:
         """Show a place, without telling anybody."""
         self._shown = text
-        if text != self.line.text():
+        if text != self.line.text() and not is_typed_in(self.line):
             self.line.setText(text)
             self.line.setCursorPosition(0)
 
@@ -89,9 +91,15 @@ class PlaceLine(QWidget):
             self._tell()
 
     def _tell(self) -> None:
+        self.line.setModified(False)
         if self.line.text() != self._shown:
             self._shown = self.line.text()
             self.edited.emit(self.line.text())
+
+
+def is_typed_in(line: QLineEdit) -> bool:
+    """Whether somebody is typing there, which what is learnt meanwhile of other things must not take away."""
+    return line.hasFocus() and line.isModified()
 
 
 def form_layout() -> QFormLayout:

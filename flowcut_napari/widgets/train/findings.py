@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,7 +122,11 @@ def window_words(text: str) -> str:
     --------
     >>> window_words("run: holds a run already; go on with it by --resume, or give another -o")
     'run: holds a run already; tick Go on with it, or choose another folder'
+    >>> window_words("missing weights: cutler (x.pth). Give the file with --weights cutler=PATH, or start without: a=b")
+    'missing weights: cutler (x.pth). Choose the file at Weights, or start without: a=b'
     """
+    text = re.sub(r"Give the file with --weights \S+=PATH", "Choose the file at Weights", text)
+    text = text.replace("or start without: run.init=scratch", "or start from scratch")
     for said, here in (
         ("go on with it by --resume, or give another -o", "tick Go on with it, or choose another folder"),
         ("give a new one with -o", "choose another"),

@@ -12,8 +12,8 @@ from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.files import write_atomically
 from flowcut_napari.core.run_events import STOP
 from flowcut_napari.live.training_process import TrainingCommand, TrainingEnd, TrainingProcess
-from flowcut_napari.viewer.preferences import Preferences
 from flowcut_napari.widgets.training_desk import Launch, TrainingDesk
+from flowcut_napari.widgets.workbench import Workbench
 
 # A window that goes without a question waits so long for runs to save; then they are ended.
 _PATIENCE_SECONDS = 5.0
@@ -31,9 +31,9 @@ class Launcher(QObject):
     changed = Signal()
     _ended = Signal(object, object)
 
-    def __init__(self, desk: TrainingDesk, preferences: Preferences, parent: QObject) -> None:
+    def __init__(self, desk: TrainingDesk, bench: Workbench, parent: QObject) -> None:
         super().__init__(parent)
-        self._desk, self._preferences = desk, preferences
+        self._desk, self._bench = desk, bench
         self._processes: dict[Path, TrainingProcess] = {}
         desk.owner = self
         self._ended.connect(self._on_ended, Qt.ConnectionType.QueuedConnection)
@@ -41,7 +41,8 @@ class Launcher(QObject):
     @property
     def at_work(self) -> tuple[Path, ...]:
         """The runs of this window that are not over."""
-        return tuple(run for run, process in self._processes.items() if process.is_alive)
+        # Asked from threads, too.
+        return tuple(run for run, process in list(self._processes.items()) if process.is_alive)
 
     def pid_of(self, run: Path) -> int | None:
         """Return the number of the process of a run of this window, while it is there."""
@@ -64,9 +65,8 @@ class Launcher(QObject):
             with contextlib.suppress(RuntimeError):  # the window is gone
                 self._ended.emit(run, end)
 
-        self._processes[run] = TrainingProcess(
-            command, tell, self._preferences.interpreter, self._preferences.environment()
-        )
+        preferences = self._bench.preferences_now()
+        self._processes[run] = TrainingProcess(command, tell, preferences.interpreter, preferences.environment())
         self._desk.put_launch(run, Launch(True))
         self.changed.emit()
 

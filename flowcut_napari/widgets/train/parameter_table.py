@@ -90,11 +90,15 @@ class ParameterTable(QTreeWidget):
             self.expandAll()
 
     def show_values(self, configuration: str, changes: Mapping[str, str], *, changeable_only: bool) -> None:
-        """Show the values that hold; with `changeable_only` those that a run that goes on cannot change are locked."""
+        """Show the values that hold.
+
+        With `changeable_only` they are those of a run that goes on: empty where they are its own, and locked where they
+        cannot be others.
+        """
         with blocked(self):
             for name, item in self._items.items():
                 parameter: Parameter = item.data(_NAME, _PARAMETER)
-                text = changes.get(name, parameter.shown(configuration))
+                text = changes.get(name, "" if changeable_only else parameter.shown(configuration))
                 item.setText(_VALUE, text)
                 font = item.font(_VALUE)
                 font.setBold(name in changes)

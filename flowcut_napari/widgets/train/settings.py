@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,6 @@ from pathlib import Path
 from flowcut_napari.core.cache import expand_home
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.live.training_process import TrainingCommand
-
-_MOST_RUNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ class TrainSettings:
         More than one are started by torchrun.
     resume : bool
         Whether to go on with the run in the folder.
+    weights_of : str
+        What ``run.init`` is in the configuration.
     """
 
     dataset: str = ""
@@ -46,6 +47,7 @@ class TrainSettings:
     device: str = "auto"
     processes: int = 1
     resume: bool = False
+    weights_of: str = "cutler"
 
     @property
     def folder(self) -> Path:
@@ -72,7 +74,8 @@ class TrainSettings:
         """
         if not self.dataset.strip():
             raise InputError("choose a dataset: a folder that Export made, or one in YouTube-VIS form")
-        words = ["train", str(_whole(self.dataset)), "-o", str(self.folder)]
+        folder = self.folder
+        words = ["train", str(_whole(self.dataset)), "-o", str(folder)]
         if self.resume:
             words.append("--resume")
         else:
@@ -81,11 +84,11 @@ class TrainSettings:
         device, gpus = self._place()
         if device != "auto":
             words += ["--device", device]
-        init = self.changes.get("run.init", "cutler")
+        init = self.changes.get("run.init", self.weights_of)
         if self.weights.strip() and not self.resume:
             words += ["--weights", f"{init}={_whole(self.weights)}"]
         words += [f"{name}={value}" for name, value in self.changes.items()]
-        return TrainingCommand(self.folder, tuple(words), self.processes, gpus)
+        return TrainingCommand(folder, tuple(words), self.processes, gpus)
 
     def _place(self) -> tuple[str, tuple[int, ...]]:
         """Return the device as the option has it, and the GPUs that several processes may see."""
@@ -104,18 +107,24 @@ class TrainSettings:
 
 
 def suggested_run(dataset: Path) -> Path:
-    """Return where a run goes if nothing is chosen: ``runs/NAME-N`` beside the dataset, the first that is free."""
+    """Return where a run goes if nothing is chosen: ``runs/NAME-N`` beside the dataset, behind all that are there.
+
+    However many there are, the disk is asked twice.
+    """
     name = dataset.parent.name if dataset.suffix == ".json" else dataset.name
-    beside = dataset.parent.parent if dataset.suffix == ".json" else dataset.parent
-    runs = beside / "runs"
-    for number in range(1, _MOST_RUNS):
-        place = runs / f"{name}-{number}"
-        try:
-            if not place.exists() or not any(place.iterdir()):
-                return place
-        except OSError:  # not ours to look into, or a file
-            continue
-    return runs / name
+    runs = (dataset.parent.parent if dataset.suffix == ".json" else dataset.parent) / "runs"
+    try:
+        there = os.listdir(runs)
+    except OSError:  # none yet, or not ours to look into, which is said when it is checked
+        there = []
+    ends = [entry.removeprefix(f"{name}-") for entry in there if entry.startswith(f"{name}-")]
+    last = max((int(end) for end in ends if re.fullmatch(r"[1-9][0-9]{0,8}", end)), default=0)
+    try:
+        if last and not os.listdir(runs / f"{name}-{last}"):
+            return runs / f"{name}-{last}"
+    except OSError:  # a file, or not ours to look into
+        pass
+    return runs / f"{name}-{last + 1}"
 
 
 def _whole(path: str) -> Path:

@@ -33,7 +33,7 @@ from flowcut_napari.widgets.workbench import Workbench
 _ROWS = (
     ("Steps, batch", ("optimizer.steps", "optimizer.batch")),
     ("Learning rate", ("optimizer.lr",)),
-    ("Short, long side", ("data.short_side", "data.max_side")),
+    ("Sides, px", ("data.short_side", "data.max_side")),
 )
 _STARTS = (
     ("cutler", "CutLER's Mask2Former, as the paper"),
@@ -50,6 +50,7 @@ class TrainTab(QWidget):
         super().__init__(parent)
         self._bench = bench
         self.controller = train_of(bench)
+        self._missing = ""  # what must be chosen before it can start
         self._make_places()
         self._make_choices()
         self._make_ends()
@@ -59,10 +60,11 @@ class TrainTab(QWidget):
         layout.addLayout(self._rows())
         layout.addWidget(self.more)
         layout.addWidget(self.table)
-        layout.addWidget(self.said)
-        layout.addLayout(self._measuring())
-        layout.addWidget(self.command)
+        # Above all that is said, which grows and shrinks: they stay where they are, and in sight.
         layout.addLayout(self._buttons())
+        layout.addWidget(self.said)
+        layout.addWidget(self.measured)
+        layout.addWidget(self.command)
         layout.addWidget(self.versions)
         layout.addStretch(1)
         self.controller.settings_changed.connect(self.show_settings)
@@ -86,13 +88,16 @@ class TrainTab(QWidget):
     def _make_places(self) -> None:
         edit = self.controller.edit
         self.dataset = PlaceLine(
-            "train dataset", "Folder of a dataset that Export made, or one in YouTube-VIS form", "dataset", _ask_folder
+            "train dataset",
+            "Folder of a dataset that Export made, or one in YouTube-VIS form",
+            "folder of a dataset",
+            _ask_folder,
         )
         self.dataset.edited.connect(partial(edit, "dataset"))
         self.run = PlaceLine(
             "run folder",
-            "Folder for events, checkpoints and pictures of the run",
-            "folder for the run",
+            "Folder for events, checkpoints and pictures of the run; empty: runs/NAME-N beside the dataset",
+            "beside the dataset",
             _ask_new_folder,
         )
         self.run.edited.connect(self._choose_run)
@@ -103,7 +108,7 @@ class TrainTab(QWidget):
         self.weights = PlaceLine(
             "weights file",
             "File of these weights, if it lies in no folder that is looked at",
-            "found by name",
+            "looked for by its name",
             _ask_file,
         )
         self.weights.edited.connect(partial(edit, "weights"))
@@ -181,15 +186,10 @@ class TrainTab(QWidget):
         form.addRow("Processes", self.processes)
         return form
 
-    def _measuring(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.addWidget(self.estimate)
-        row.addWidget(self.measured, 1)
-        return row
-
     def _buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.addWidget(self.button, 1)
+        row.addWidget(self.estimate)
         row.addWidget(self.copy)
         return row
 
@@ -277,13 +277,15 @@ class TrainTab(QWidget):
         try:
             text = self.controller.settings.command().text()
         except FlowCutError as error:
-            text = ""
-            self.button.setToolTip(plain(window_words(str(error))))
+            text, self._missing = "", window_words(str(error))
+            self._missing = f"{self._missing[:1].upper()}{self._missing[1:]}."
+            self.button.setToolTip(plain(self._missing))
         else:
+            self._missing = ""
             self.button.setToolTip("Start training, in processes of its own")
         self.command.setText(text)
         self.command.setVisible(bool(text))
-        self._show_button()
+        self.show_findings()
 
     def _show_button(self) -> None:
         controller = self.controller
@@ -291,39 +293,43 @@ class TrainTab(QWidget):
         self.button.setEnabled(is_set and not controller.findings.problems)
         self.button.setText("Go on" if controller.settings.resume else "Start")
         self.copy.setEnabled(bool(self.command.text()))
-        self.estimate.setEnabled(is_set and not controller.findings.is_checking)
+        # Which would forget for a while what is wrong, and try nothing.
+        self.estimate.setEnabled(self.button.isEnabled() and not controller.findings.is_checking)
 
     def show_about(self) -> None:
         """Show what the interpreter says of itself, or why it says nothing."""
         controller = self.controller
         if controller.about is not None:
             self.versions.setText(controller.about.words())
-        elif controller.about_problem:
-            self.versions.setText(f"✗ {controller.about_problem}")
         else:
             self.versions.setText("asking the Python for training …" if controller.is_asking else "")
+        self.versions.setVisible(bool(self.versions.text()))
         self.versions.setToolTip(plain("The Python that trains; choose another in Preferences > FlowCut"))
         self.refresh.setEnabled(not controller.is_asking)
-        self._show_button()
+        self.show_findings()
 
     def show_findings(self) -> None:
         """Show what is known of the run that is set."""
         found = self.controller.findings
-        self.said.setText(found.describe())
+        # Without that Python nothing can be known, nor done.
+        broken = self.controller.about_problem
+        self.said.setText(f"✗ {broken}" if broken else found.describe() or self._missing)
         self.said.setVisible(bool(self.said.text()))
         self.measured.setText("" if found.measured is None else describe_measured(found.measured))
+        self.measured.setVisible(bool(self.measured.text()))
         self._show_button()
 
     # What the controls do.
 
     def _choose_run(self, folder: str) -> None:
         try:
-            suggested = str(self.controller.settings.folder) if not self.controller.settings.run else ""
+            suggested = str(self.controller.settings.folder) if not self.controller.settings.run else None
         except FlowCutError:
-            suggested = ""
+            suggested = None
         # Going through the field is not choosing what it suggests.
         if folder != suggested:
-            self.controller.edit("run", folder)
+            self.controller.edit("run", folder.strip())
+        self.show_settings()  # emptied, it suggests again
 
     def _choose_configuration(self, place: int) -> None:
         name = self.configuration.itemText(place)

@@ -58,7 +58,7 @@ class WatchTab(QWidget):
         self.table = EvaluationTable()
         self.strip = PreviewStrip()
         self.strip.chosen.connect(self._enlarge)
-        self._evaluation_title, self._previews_title = _title("Evaluation"), _title("What it sees")
+        self._evaluation_title, self._previews_title = _title("Evaluation, %"), _title("What it sees")
         self._log_title = _title("Log")
         self.log = QPlainTextEdit()
         self.log.setObjectName("run log")
@@ -168,7 +168,9 @@ class WatchTab(QWidget):
     def show_words(self) -> None:
         """Show all but the curves."""
         run, watched, state = self.controller.run, self.controller.watched, self.controller.state
-        self._body.setVisible(run is not None)
+        # A folder in which nothing was trained has no curves, not empty ones.
+        is_blank = watched is not None and not watched.is_loading and state.state == "unknown"
+        self._body.setVisible(run is not None and not is_blank)
         self.folder.setVisible(run is not None)
         self.name.setText(printable(run.name or str(run)) if run is not None else _HINT)
         self.name.setToolTip(plain(str(run)) if run is not None else "")
@@ -191,7 +193,10 @@ class WatchTab(QWidget):
         is_read = self.controller.watched is not None or state.state != "unknown"
         word = headline(state) if is_read else "reading …"
         is_told = state.state in ("failed", "lost")  # the notice says more
-        self.word.setText(f"{word}: {printable(state.reason)}" if state.reason and not is_told else word)
+        if state.reason and not is_told:
+            # "stopped by ..." says already that it is stopped.
+            word = printable(state.reason if state.reason.startswith(f"{word} ") else f"{word}: {state.reason}")
+        self.word.setText(word)
         # Else it would be drawn at once, each time, and with it the whole window.
         self.bar.setUpdatesEnabled(False)
         # 0 of 0 moves to and fro: something happens, and nobody knows how long.

@@ -82,7 +82,37 @@ def test_a_folder_that_is_not_ours_is_said_before_hours_of_work(dataset: Path, t
 def test_a_device_that_is_not_there_is_a_problem(dataset: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    assert "no CUDA GPU" in texts(findings(dataset, tmp_path / "run", device="cuda:7"))[0]
+    assert "no CUDA GPU" in texts(findings(dataset, tmp_path / "run", device="cuda:7", measures=False))[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"), [({"device": "gpu"}, "choose auto, cpu"), ({"world": 3}, "cannot be shared out")]
+)
+def test_what_keeps_it_from_starting_is_said_also_where_nothing_is_measured(
+    dataset: Path, tmp_path: Path, more: dict[str, Any], words: str
+) -> None:
+    found = findings(dataset, tmp_path / "run", measures=False, **more)
+    assert words in texts(found)[0] and found["checked"][0]["problems"] == 1
+
+
+def test_a_name_that_can_be_no_folder_is_one_problem_in_a_line(dataset: Path, tmp_path: Path) -> None:
+    (text,) = texts(findings(dataset, tmp_path / ("x" * 300), measures=False))
+    assert "File name too long" in text and "\n" not in text
+
+
+def test_a_run_goes_on_with_its_own_dataset_alone(
+    dataset: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = write_clips(tmp_path_factory.mktemp("other"), count=2)
+    run(dataset, tmp_path / "run", "steps=1", "preview_every=0")
+    found = findings(other, tmp_path / "run", resume=True, measures=False)
+    assert "is not the dataset that this run began with" in texts(found)[0]
+
+
+def test_processes_on_a_cpu_share_its_memory(dataset: Path, tmp_path: Path) -> None:
+    (alone,) = findings(dataset, tmp_path / "run", "batch=2")["estimate"]
+    (shared,) = findings(dataset, tmp_path / "run", "batch=4", world=2)["estimate"]
+    assert shared["memory_gib"] > 1.8 * alone["memory_gib"]
 
 
 def test_a_batch_that_cannot_be_shared_out_is_a_problem(dataset: Path, tmp_path: Path) -> None:

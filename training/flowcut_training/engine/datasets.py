@@ -46,7 +46,7 @@ def open_datasets(dataset: Path, run: Path, config: TrainingConfig, ranks: Ranks
         If one of them is missing or not as it should be.
     """
     # The first reads what is new through and leaves an index to the others.
-    identity = ranks.first_does(lambda: _identity(*_open(dataset, run, config)))
+    identity = ranks.first_does(lambda: identity_of(*_open(dataset, run, config)))
     clips, stills = _open(dataset, run, config)
     evaluation = ranks.first_does(lambda: _evaluation(run, config))
     return Datasets(clips, stills, evaluation, identity)
@@ -82,6 +82,7 @@ def _evaluation(run: Path, config: TrainingConfig) -> Evaluation | None:
     return Evaluation(clips, hashlib.sha256(f"{sha256_of(source.path)}:{numbers}".encode()).hexdigest())
 
 
-def _identity(clips: ClipSource, stills: ClipSource | None) -> str:
+def identity_of(clips: ClipSource, stills: ClipSource | None) -> str:
+    """Return what tells the datasets of a run from others: a hash of what they say, wherever they lie."""
     hashes = [sha256_of(source.path) for source in (clips, stills) if source is not None]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()

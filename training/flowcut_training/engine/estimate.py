@@ -15,6 +15,7 @@ import torch
 
 from flowcut_training.config import TrainingConfig
 from flowcut_training.data import Batch
+from flowcut_training.engine.average import WeightAverage
 from flowcut_training.engine.memory import peak_memory_gib
 from flowcut_training.engine.optimizer import make_optimizer
 from flowcut_training.engine.ranks import Ranks
@@ -69,7 +70,8 @@ def estimate(config: TrainingConfig, device: torch.device, world: int = 1) -> Es
     torch.manual_seed(config.run.seed)
     model = build_model(config.model).to(device).train()
     optimizer = make_optimizer(model, config.optimizer)
-    stepper = Stepper(model, optimizer, None, config, Ranks(0, 1, device))
+    average = WeightAverage(model, config.optimizer.ema) if config.optimizer.ema else None
+    stepper = Stepper(model, optimizer, average, config, Ranks(0, 1, device))
     sides = (config.data.short_side, config.data.max_side)
     full = _pixels(sides)
     shares = (1.0,) if full <= _SMALL else _SHARES

@@ -14,10 +14,13 @@ import torch
 from flowcut_napari.core.errors import FlowCutError, InputError
 from flowcut_training.config import TrainingConfig
 from flowcut_training.data import ClipSource, open_clips, open_stills
+from flowcut_training.engine.checkpoints import list_checkpoints
+from flowcut_training.engine.datasets import identity_of
 from flowcut_training.engine.estimate import estimate
 from flowcut_training.engine.ranks import choose_device
 from flowcut_training.engine.run_folder import CLIPS_INDEX, check_run
 from flowcut_training.engine.start import find_start
+from flowcut_training.precision import choose_precision
 from flowcut_training.predict.memory import free_memory, is_out_of_memory
 
 _GIB = 1 << 30
@@ -52,11 +55,13 @@ def check_run_plan(
         Whether memory and time are measured, which takes some seconds of the device.
     """
     problems = 0
+    opened: list[ClipSource] = []
     parts = [
         _folder(run, resume),
-        _dataset(dataset, run, config),
-        _stills(config),
-        _start(config, weights or {}, run, resume),
+        _dataset(dataset, run, config, opened),
+        _stills(config, opened),
+        _start(config, weights or {}, run, resume, opened),
+        _place(config, device, world),
         _estimate(config, device, world),
     ]
     for number, part in enumerate(parts, start=1):
@@ -78,9 +83,10 @@ def _folder(run: Path, resume: bool) -> Iterator[dict[str, Any]]:
     yield from ()
 
 
-def _dataset(dataset: Path, run: Path, config: TrainingConfig) -> Iterator[dict[str, Any]]:
+def _dataset(dataset: Path, run: Path, config: TrainingConfig, opened: list[ClipSource]) -> Iterator[dict[str, Any]]:
     # An index that an earlier start left is used, but none is made.
-    source = open_clips(dataset, run / CLIPS_INDEX) if (run / CLIPS_INDEX).is_file() else open_clips(dataset)
+    source = open_clips(dataset, run / CLIPS_INDEX) if os.path.isfile(run / CLIPS_INDEX) else open_clips(dataset)
+    opened.append(source)
     chosen = np.unique(np.linspace(0, max(0, len(source) - 1), min(len(source), _LOOKED_AT)).astype(int))
     sizes: Counter[tuple[int, int]] = Counter()
     missing: list[str] = []
@@ -117,31 +123,45 @@ def _dataset(dataset: Path, run: Path, config: TrainingConfig) -> Iterator[dict[
         }
 
 
-def _stills(config: TrainingConfig) -> Iterator[dict[str, Any]]:
+def _stills(config: TrainingConfig, opened: list[ClipSource]) -> Iterator[dict[str, Any]]:
     if config.data.stills is not None:
         images = Path(config.data.stills_images) if config.data.stills_images else None
         stills: ClipSource = open_stills(Path(config.data.stills), images)
+        opened.append(stills)
         yield {"event": "stills", "path": str(stills.path), "images": len(stills.trainable(1))}
     if config.run.evaluate is not None:
         clips = open_clips(Path(config.run.evaluate))
         yield {"event": "evaluation", "path": str(clips.path), "clips": min(len(clips), config.run.evaluate_clips)}
 
 
-def _start(config: TrainingConfig, weights: Mapping[str, Path], run: Path, resume: bool) -> Iterator[dict[str, Any]]:
-    if resume:
-        from flowcut_training.engine.checkpoints import list_checkpoints
-
-        checkpoints = list_checkpoints(run)
-        if checkpoints:
-            step = checkpoints[-1].state.step
-            yield {"event": "start", "text": f"goes on from step {step} of {config.optimizer.steps}", "step": step}
-            return
+def _start(
+    config: TrainingConfig, weights: Mapping[str, Path], run: Path, resume: bool, opened: list[ClipSource]
+) -> Iterator[dict[str, Any]]:
+    checkpoints = list_checkpoints(run) if resume else []
+    if checkpoints:
+        state = checkpoints[-1].state
+        text = f"goes on from step {state.step} of {config.optimizer.steps}"
+        yield {"event": "start", "text": text, "step": state.step}
+        # Where one could not be opened, that is said already.
+        if len(opened) == (1 if config.data.stills is None else 2):
+            identity = identity_of(opened[0], opened[1] if len(opened) > 1 else None)
+            if identity != state.dataset:
+                raise InputError(f"{opened[0].path}: is not the dataset that this run began with; give that one")
+        return
     path = find_start(config, weights)
     yield {
         "event": "start",
         "text": "random weights, from scratch" if path is None else f"weights of {path}",
         "step": 0,
     }
+
+
+def _place(config: TrainingConfig, device: str, world: int) -> Iterator[dict[str, Any]]:
+    """See that each process has a device, and a share of the batch."""
+    place = choose_device(device, world, world - 1)
+    choose_precision(config.optimizer.precision, place)
+    config.optimizer.clips_of_part(world)
+    yield from ()
 
 
 def _estimate(config: TrainingConfig, device: str, world: int) -> Iterator[dict[str, Any]]:
@@ -158,18 +178,20 @@ def _estimate(config: TrainingConfig, device: str, world: int) -> Iterator[dict[
         ) from None
     free = free_memory(torch.device(place))
     free_gib = None if free is None else free / _GIB
+    # A GPU is one process's own; the memory of the machine is that of all of them.
+    needed = found.memory_gib if place.type != "cpu" or found.memory_gib is None else found.memory_gib * world
     yield {
         "event": "estimate",
         "device": str(place),
         "seconds_per_step": found.seconds_per_step,
         "steps": config.optimizer.steps,
-        "memory_gib": found.memory_gib,
+        "memory_gib": needed,
         "free_gib": free_gib,
         "seconds": found.seconds,
     }
-    if found.memory_gib is not None and free_gib is not None and found.memory_gib > free_gib:
+    if needed is not None and free_gib is not None and needed > free_gib:
         yield {
             "event": "warning",
-            "text": f"{place}: about {found.memory_gib:.1f} GiB are needed, {free_gib:.1f} GiB are free; raise "
+            "text": f"{place}: about {needed:.1f} GiB are needed, {free_gib:.1f} GiB are free; raise "
             "optimizer.accumulation, or lower optimizer.batch, data.short_side and data.max_side",
         }

@@ -87,21 +87,26 @@ def check_run(run: Path, resume: bool) -> None:
     OutputError
         If it could not be written to.
     """
-    if not run.exists():
-        nearest = next(parent for parent in Path(os.path.abspath(run)).parents if parent.exists())
-        if not nearest.is_dir():
-            raise InputError(f"{nearest}: is no folder; give another -o")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise OutputError(f"{run}: cannot be made, {nearest} is not yours to write in")
-        return
-    if not run.is_dir():
-        raise InputError(f"{run}: is no folder; give another -o")
-    if not os.access(run, os.W_OK | os.X_OK):
-        raise OutputError(f"{run}: is not yours to write in")
-    if (run / LOCK).is_file():
-        with lock_folder(run, LOCK, f"{run}: another process trains in this folder"):
-            pass
-    _check_contents(run, resume)
+    try:
+        if not run.exists():
+            nearest = next(parent for parent in Path(os.path.abspath(run)).parents if parent.exists())
+            if not nearest.is_dir():
+                raise InputError(f"{nearest}: is no folder; give another -o")
+            if not os.access(nearest, os.W_OK | os.X_OK):
+                raise OutputError(f"{run}: cannot be made, {nearest} is not yours to write in")
+            return
+        if not run.is_dir():
+            raise InputError(f"{run}: is no folder; give another -o")
+        if not os.access(run, os.W_OK | os.X_OK):
+            raise OutputError(f"{run}: is not yours to write in")
+        if (run / LOCK).is_file():
+            with lock_folder(run, LOCK, f"{run}: another process trains in this folder"):
+                pass
+        _check_contents(run, resume)
+    except OutputError:  # an OSError, too
+        raise
+    except OSError as error:
+        raise OutputError(f"{str(run)[:400]}: cannot be a folder for a run ({error.strerror or error})") from None
 
 
 def _check_contents(run: Path, resume: bool) -> set[str]:
