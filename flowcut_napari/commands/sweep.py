@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def run_sweep(
     )
     cache = ArrayCache() if use_cache else None
     count = default_workers() if workers is None else workers
+    began = time.monotonic()
     with Sweeper(plan, out, workers=count, cache=cache) as sweeper, console.progress_bar("cuts/s") as progress:
         cells = sweeper.run(entries, _watch(progress))
     write_report(out, cells, grid, chosen)
@@ -78,7 +80,8 @@ def run_sweep(
         console.print_json(_document(out, cells, grid, chosen, commands))
         return 0
     _print(cells, grid, chosen, commands)
-    console.result(f"{out}: sweep.csv, overall.csv and heat maps of {len(cells)} cells")
+    seconds = time.monotonic() - began
+    console.result(f"{out}: sweep.csv, overall.csv and heat maps of {len(cells)} cells, {seconds:.1f} s")
     return 0
 
 
