@@ -52,8 +52,8 @@ _PROXY_WORDS = """
 Rank correlation with J (Spearman). *Between settings*: of one video, over the 25 settings of a grid (alpha 0.3 to 0.7,
 tau 0.35 to 0.55, no CRF), the mean over videos and the lowest: whether a proxy finds the better setting. *Between
 videos*: at one setting, over the sequences, mean over settings: whether it finds the videos that went wrong. CRF
-agreement, where it is given, is of the alphas of the first table, with CRF. *J chosen* is the mean J when each video gets the setting that
-the proxy likes best.
+agreement, where it is given, is of the alphas of the first table, with CRF. *J chosen* is the mean J when each video
+gets the setting that the proxy likes best.
 """
 
 
@@ -184,7 +184,7 @@ def _steps_table(bench: _Bench) -> Iterator[str]:
 
 def _before_and_after(bench: _Bench) -> Iterator[str]:
     yield "The preset as it was (the first row) and as it is, with CRF, on the sequences that nothing was chosen on:\n"
-    yield "| flow | | frames | J | F | J-Recall of objects at 0.5 | missed | spurious |"
+    yield "| flow | | frames | J | F | recall of objects at 0.5 | missed | spurious |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for flow in FLOWS:
         now = CutParameters.preset("handmade").with_changes(flow=flow)

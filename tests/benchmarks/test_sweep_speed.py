@@ -31,8 +31,8 @@ def test_a_grid_of_25_on_80_frames_costs_little_more_than_its_cuts(tmp_path: Pat
             cells = sweeper.run(find_videos(f"{root}::bmx-trees"))
         seconds[name] = time.process_time() - busy
         print(
-            f"\nsweep of {len(cells)} settings, {cells[0].frames} frames of bmx-trees, DIS, no CRF, one process, {name}: "
-            f"{time.perf_counter() - began:.1f} s, {seconds[name]:.1f} s of processor time"
+            f"\nsweep of {len(cells)} settings, {cells[0].frames} frames of bmx-trees, DIS, no CRF, one process, "
+            f"{name}: {time.perf_counter() - began:.1f} s, {seconds[name]:.1f} s of processor time"
         )
     # Two processes have half of it each.
     assert seconds["25"] / 2 < 60
