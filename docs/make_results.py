@@ -35,6 +35,7 @@ def main() -> None:
     """Run everything and write docs/results.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--step", type=int, default=1, help="use every STEP-th frame of each sequence")
+    parser.add_argument("--quick", action="store_true", help="masks without CRF, but for one table")
     parser.add_argument(
         "--only",
         choices=("masks", "curation", "learning", "training", "speed"),
@@ -46,7 +47,9 @@ def main() -> None:
     truth = root / "data" / "davis16" / "Annotations" / "480p"
     weights = {"raft-small": root / "weights" / "raft_small.pth"}
     parts: dict[str, Callable[[], Iterable[str]]] = {
-        "masks": lambda: _masks(videos, root / "data" / "davis16", weights["raft-small"], chosen.step),
+        "masks": lambda: _masks(
+            videos, root / "data" / "davis16", weights["raft-small"], chosen.step, quick=chosen.quick
+        ),
         "curation": lambda: ["## Curation\n", *_curation(videos, truth, weights), *_scale()],
         "learning": lambda: ["## Learning\n", *_learning(root / "data" / "davis16", truth, weights["raft-small"])],
         "training": lambda: ["## Training\n", *_training()],
@@ -63,9 +66,9 @@ def _parts_of(text: str) -> dict[str, str]:
     return {"masks": masks} | {part.split()[1].lower(): part for part in others}
 
 
-def _masks(videos: list[Video], root: Path, weights: Path, step: int) -> Iterator[str]:
+def _masks(videos: list[Video], root: Path, weights: Path, step: int, *, quick: bool) -> Iterator[str]:
     yield _opening(len(videos), sum(len(range(0, len(video), step)) for video in videos), step)
-    yield from tuning_section(root, weights, step)
+    yield from tuning_section(root, weights, step, quick=quick)
 
 
 def _opening(sequences: int, frames: int, step: int) -> str:

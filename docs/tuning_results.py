@@ -52,22 +52,35 @@ _PROXY_WORDS = """
 Rank correlation with J (Spearman). *Between settings*: of one video, over the 25 settings of a grid (alpha 0.3 to 0.7,
 tau 0.35 to 0.55, no CRF), the mean over videos and the lowest: whether a proxy finds the better setting. *Between
 videos*: at one setting, over the sequences, mean over settings: whether it finds the videos that went wrong. CRF
-agreement is of the alphas of the first table, with CRF. *J chosen* is the mean J when each video gets the setting that
-the proxy likes best.
+agreement, where it is given, is of the alphas of the first table, with CRF. *J chosen* is the mean J when each video
+gets the setting that the proxy likes best.
 """
 
 
-def tuning_section(root: Path, weights: Path, step: int) -> Iterator[str]:
-    """Yield the lines of the section; `root` is a DAVIS root, `step` uses every so many frames of each sequence."""
+def tuning_section(root: Path, weights: Path, step: int, *, quick: bool = False) -> Iterator[str]:
+    """Yield the lines of the section.
+
+    Parameters
+    ----------
+    root : Path
+        A DAVIS root.
+    weights : Path
+        Of RAFT-small.
+    step : int
+        Every so many frames of each sequence are used.
+    quick : bool
+        Leave the CRF out, which takes most of the time, but for one table.
+    """
     entries = find_videos(root)
     with tempfile.TemporaryDirectory() as folder:
-        bench = _Bench(root, weights, step, Path(folder))
+        bench = _Bench(root, weights, step, Path(folder), quick)
         for flow, title in FLOWS.items():
             yield f"## Hand-made features, {title}\n"
             yield from _alpha_tables(bench, flow)
         frames = {cell.video: cell.frames for cell in bench.seen}
         yield "## Hand-made features, step by step\n"
         yield from _steps_table(bench)
+        yield from _before_and_after(bench)
         yield "## Presets of earlier methods\n"
         yield from _preset_table(bench)
         yield "## Proxies\n"
@@ -78,13 +91,14 @@ def tuning_section(root: Path, weights: Path, step: int) -> Iterator[str]:
 class _Bench:
     """Sweeps over all sequences; what was measured once is not measured again."""
 
-    def __init__(self, root: Path, weights: Path, step: int, folder: Path) -> None:
+    def __init__(self, root: Path, weights: Path, step: int, folder: Path, quick: bool = False) -> None:
+        self.crf = (False,) if quick else (False, True)
         self._root, self._weights, self._step, self._folder = root, weights, step, folder
         self._truth = open_ground_truth(root)
         self.seen: list[Cell] = []
 
-    def cells(self, grid: Grid) -> list[Cell]:
-        """Measure a grid on all sequences."""
+    def cells(self, grid: Grid, *, held_out: bool = False) -> list[Cell]:
+        """Measure a grid on all sequences, or on those that nothing was chosen on."""
         flows = {setting.parameters.flow for setting in grid.settings}
         plan = SweepPlan(
             grid,
@@ -93,7 +107,7 @@ class _Bench:
             weights={"raft-small": self._weights} if "raft-small" in flows else {},
         )
         with Sweeper(plan, self._folder, workers=default_workers(), cache=ArrayCache()) as sweeper:
-            found = sweeper.run(find_videos(self._root))
+            found = sweeper.run([e for e in find_videos(self._root) if not (held_out and e.name in TUNED_ON)])
         self.seen += found
         for setting in grid.settings:
             mean = _mean([cell for cell in found if cell.setting == setting])
@@ -112,25 +126,26 @@ def _of(cells: Sequence[Cell], setting: Setting) -> list[Cell]:
 
 def _alpha_tables(bench: _Bench, flow: str) -> Iterator[str]:
     base = CutParameters.preset("handmade").with_changes(flow=flow)
-    grid = Grid.make(base, [Axis.parse("crf=no,yes"), Axis.parse(_ALPHAS)])
+    grid = Grid.make(base, [Axis.of("crf", bench.crf), Axis.parse(_ALPHAS)])
     cells = bench.cells(grid)
     by_value = {setting.values: _of(cells, setting) for setting in grid.settings}
     alphas = grid.axes[1].values
-    yield "| alpha | all, no CRF | all, CRF | not tuned on, no CRF | not tuned on, CRF |"
-    yield "| --- | --- | --- | --- | --- |"
+    words = ["no CRF", "CRF"][: len(bench.crf)]
+    yield "| alpha | " + " | ".join(f"{which}, {word}" for which in ("all", "not tuned on") for word in words) + " |"
+    yield "| --- |" + " --- |" * (2 * len(words))
     for alpha in alphas:
         row = [
             _mean(by_value[("crf", crf), ("alpha", alpha)], held_out=held_out)
             for held_out in (False, True)
-            for crf in (False, True)
+            for crf in bench.crf
         ]
         yield f"| {alpha:g} | " + " | ".join(f"{value:.3f}" for value in row) + " |"
-    best = max(alphas, key=lambda alpha: _mean(by_value[("crf", True), ("alpha", alpha)]))
-    yield f"\nBy sequence at the best setting, alpha {best:g} with CRF, and there without flow (alpha 1):\n"
+    best = max(alphas, key=lambda alpha: _mean(by_value[("crf", bench.crf[-1]), ("alpha", alpha)]))
+    yield f"\nBy sequence at the best setting, alpha {best:g}, {words[-1]}, and there without flow (alpha 1):\n"
     yield "| sequence | frames | J | F | J without flow |"
     yield "| --- | --- | --- | --- | --- |"
-    without = {cell.video: cell for cell in by_value[("crf", True), ("alpha", 1.0)]}
-    for cell in by_value[("crf", True), ("alpha", best)]:
+    without = {cell.video: cell for cell in by_value[("crf", bench.crf[-1]), ("alpha", 1.0)]}
+    for cell in by_value[("crf", bench.crf[-1]), ("alpha", best)]:
         tuned = " (tuned on)" if cell.video in TUNED_ON else ""
         js = [cell.measures["J"], cell.measures["F"], without[cell.video].measures["J"]]
         yield f"| {cell.video}{tuned} | {cell.frames} | " + " | ".join(f"{value or 0:.3f}" for value in js) + " |"
@@ -139,8 +154,10 @@ def _alpha_tables(bench: _Bench, flow: str) -> Iterator[str]:
 
 def _steps_table(bench: _Bench) -> Iterator[str]:
     yield _STEPS_WORDS
-    yield "| setting | flow | tuned on, no CRF | tuned on, CRF | others, no CRF | others, CRF | spurious, others |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    words = ["no CRF", "CRF"][: len(bench.crf)]
+    shown = " | ".join(f"{which}, {word}" for which in ("tuned on", "others") for word in words)
+    yield f"| setting | flow | {shown} | spurious, others |"
+    yield "| --- | --- |" + " --- |" * (2 * len(words) + 1)
     for flow in FLOWS:
         settings = tuple(
             Setting(
@@ -148,9 +165,9 @@ def _steps_table(bench: _Bench) -> Iterator[str]:
                 CutParameters.preset("handmade").with_changes(flow=flow, **{**_BEFORE, **changes, "crf": crf}),
             )
             for words, changes in _STEPS
-            for crf in (False, True)
+            for crf in bench.crf
         )
-        axes = (Axis("step", tuple(words for words, _ in _STEPS)), Axis("crf", (False, True)))
+        axes = (Axis("step", tuple(words for words, _ in _STEPS)), Axis("crf", bench.crf))
         cells = bench.cells(Grid(axes, settings))
         for words, _ in _STEPS:
             of_step = [_of(cells, setting) for setting in settings if dict(setting.values)["step"] == words]
@@ -159,9 +176,26 @@ def _steps_table(bench: _Bench) -> Iterator[str]:
                 for tuned in (True, False)
                 for group in of_step
             ]
-            others = [cell for cell in of_step[1] if cell.video not in TUNED_ON]
+            others = [cell for cell in of_step[-1] if cell.video not in TUNED_ON]
             spurious = sum(cell.measures["spurious"] or 0 for cell in others) / sum(cell.frames for cell in others)
             yield f"| {words} | {flow} | " + " | ".join(f"{value:.3f}" for value in row) + f" | {spurious:.2f} |"
+    yield ""
+
+
+def _before_and_after(bench: _Bench) -> Iterator[str]:
+    yield "The preset as it was (the first row) and as it is, with CRF, on the sequences that nothing was chosen on:\n"
+    yield "| flow | | frames | J | F | recall of objects at 0.5 | missed | spurious |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for flow in FLOWS:
+        now = CutParameters.preset("handmade").with_changes(flow=flow)
+        settings = (Setting((("step", "was"),), now.with_changes(**_BEFORE)), Setting((("step", "is"),), now))
+        cells = bench.cells(Grid((Axis("step", ("was", "is")),), settings), held_out=True)
+        for setting in settings:
+            found = _of(cells, setting)
+            means = [f"{_mean(found, measure=name):.3f}" for name in ("J", "F", "recall_50")]
+            counts = [f"{sum(cell.measures[name] or 0 for cell in found):.0f}" for name in ("missed", "spurious")]
+            frames = sum(cell.frames for cell in found)
+            yield f"| {flow} | {setting.values[0][1]} | {frames} | {' | '.join([*means, *counts])} |"
     yield ""
 
 
@@ -197,7 +231,9 @@ def _proxy_tables(bench: _Bench) -> Iterator[str]:
     axes = [Axis.parse("alpha=0.3:0.7:0.1"), Axis.parse("tau=0.35:0.55:0.05")]
     grid = Grid.make(base, axes)
     cells = bench.cells(grid)
-    with_crf = bench.cells(Grid.make(base.with_changes(crf=True), [Axis.parse(_ALPHAS)]))
+    with_crf = []
+    if True in bench.crf:
+        with_crf = bench.cells(Grid.make(base.with_changes(crf=True), [Axis.parse(_ALPHAS)]))
     names = [
         *("yield_share", "matched_share", "weakest_iou", "consistency", "eigengap", "masks", "area"),
         "crf_agreement",
@@ -241,4 +277,4 @@ def _correlations(cells: Sequence[Cell], name: str) -> tuple[list[float], list[f
     chosen = [max(group, key=lambda cell: cell.measures[name] or -1).measures["J"] or 0 for group in groups]
     of_settings = [value for group in groups if (value := correlate(group)) is not None]
     of_videos = [value for setting in settings if (value := correlate(_of(cells, setting))) is not None]
-    return of_settings, of_videos, float(np.mean(chosen))
+    return of_settings, of_videos, float(np.mean(chosen)) if chosen else 0.0

@@ -88,7 +88,7 @@ def sweep(
         str | None,
         typer.Option(
             help="what the best setting and the heat maps are about (docs/scoring.md)",
-            show_default="J, without ground truth consistency",
+            show_default="J, without ground truth eigengap",
         ),
     ] = None,
     keep_masks: Annotated[

@@ -19,7 +19,7 @@ def _sweep(server: Any, out: Path, *more: Any) -> Any:
 def test_a_sweep_prints_its_map_and_the_best_as_a_command(server: Any, clip: Path, out: Path) -> None:
     run = _sweep(server, out, clip, "--vary", "alpha=0,0.5", "--vary", "tau=0.3,0.6")
     run.succeeds_silently()
-    assert "consistency: alpha \\ tau" in run.out
+    assert "eigengap: alpha \\ tau" in run.out
     assert f"flowcut masks {clip} -o masks --preset handmade" in run.out
     assert {path.name for path in out.iterdir()} == {"cells.jsonl", "sweep.csv", "overall.csv", "heatmap.png"}
     found = json.loads(_sweep(server, out, clip, "--vary", "alpha=0,0.5", "--vary", "tau=0.3,0.6", "--json").out)

@@ -52,7 +52,7 @@ class SweepSettings:
     down_values: str = VALUES["alpha"]
     frames: str = "0::4"
     ground_truth: str = ""
-    measure: str = "consistency"
+    measure: str = "eigengap"
     out: str = ""
     workers: int = 1
 
@@ -82,7 +82,7 @@ class SweepSettings:
             check_measure(self.measure, has_truth=truth is not None)
         except InputError:
             raise InputError(
-                f"{TITLES[self.measure]} needs a ground truth; choose its folder, or {TITLES['consistency']}"
+                f"{TITLES[self.measure]} needs a ground truth; choose its folder, or {TITLES['eigengap']}"
             ) from None
         if not self.out.strip():
             raise InputError("choose a folder to save to")

@@ -139,7 +139,7 @@ class SweepTab(QWidget):
             truth = truth_beside(video)
             self.truth.setText("" if truth is None else str(truth))
             self.truth.setCursorPosition(0)
-            self._show_measures("J" if truth is not None else "consistency")
+            self._show_measures("J" if truth is not None else "eigengap")
         if video is not None and "out" not in self._chosen:
             self.out.setText(str(default_out(video).with_name("flowcut-sweep")))
             self.out.setCursorPosition(0)
@@ -222,7 +222,7 @@ class SweepTab(QWidget):
             self.measure.clear()
             for name in names:
                 self.measure.addItem(TITLES[name], name)
-            self.measure.setCurrentIndex(names.index(wanted if wanted in names else "consistency"))
+            self.measure.setCurrentIndex(names.index(wanted if wanted in names else "eigengap"))
 
     def _take(self, *_: Any) -> None:
         self.controller.settings = replace(
@@ -233,7 +233,7 @@ class SweepTab(QWidget):
             down_values=self.down_values.text(),
             frames=self.frames.text(),
             ground_truth=self.truth.text(),
-            measure=self.measure.currentData() or "consistency",
+            measure=self.measure.currentData() or "eigengap",
             out=self.out.text(),
             workers=self.workers.value(),
         )
