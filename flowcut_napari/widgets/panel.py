@@ -37,6 +37,7 @@ from flowcut_napari.widgets.session.keeper import session_of
 from flowcut_napari.widgets.session.offers import OfferBar
 from flowcut_napari.widgets.session.panel_link import PanelLink
 from flowcut_napari.widgets.story.widget import StoryTab
+from flowcut_napari.widgets.sweep.widget import SweepTab
 from flowcut_napari.widgets.training_page import TrainingPage
 from flowcut_napari.widgets.tune.widget import TuneTab
 from flowcut_napari.widgets.video_bar import VideoBar
@@ -77,11 +78,19 @@ class FlowCutPanel(QWidget):
         self.tune = TuneTab(bench)
         self.story = StoryTab(bench, self.view_bar.show_role)
         self.probe = ProbeTab(bench)
+        self.sweep = SweepTab(bench)
         self.run = RunTab(bench)
         self.export = ExportTab(bench)
         self.browse = BrowseTab(bench)
         self.tabs = _tabs(
-            "tabs", ((self.tune, "Tune"), (self.story, "Story"), (self.probe, "Probe"), (self.run, "Run"))
+            "tabs",
+            (
+                (self.tune, "Tune"),
+                (self.story, "Story"),
+                (self.probe, "Probe"),
+                (self.sweep, "Sweep"),
+                (self.run, "Run"),
+            ),
         )
         self.dataset_tabs = _tabs("dataset tabs", ((self.export, "Export"), (self.browse, "Browse")))
         self.export.browse_wanted.connect(self.show_dataset)
