@@ -62,6 +62,7 @@ def main() -> None:
     panel.probe.controller.compare((14, 18))
     take("probe")
     panel.probe.button.setChecked(False)
+    take_sweep(panel, take, until)
     tabs.setCurrentWidget(area_of(panel.run))
     with tempfile.TemporaryDirectory() as folder:
         panel.run.out.setText(folder)
@@ -79,6 +80,20 @@ def main() -> None:
     until(lambda: bench.trouble)
     take("missing_weights")
     viewer.close()
+
+
+def take_sweep(panel: Any, take: Callable[[str], None], until: Callable[..., None]) -> None:
+    """Take the map of a sweep over the bundled clip."""
+    sweep = panel.sweep
+    panel.tabs.setCurrentWidget(area_of(sweep))
+    with tempfile.TemporaryDirectory() as folder:
+        sweep.out.setText(folder)
+        sweep.start.click()
+        until(lambda: sweep.controller.progress.state == "done", 300)
+        # Where it goes is nobody's business but the reader's own.
+        sweep.out.setText("~/flowcut-sweep")
+        sweep.truth.setText("~/toys")
+        take("sweep")
 
 
 def take_curating(panel: Any, take: Callable[[str], None], until: Callable[[Callable[[], object]], None]) -> None:
