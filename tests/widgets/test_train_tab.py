@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,20 @@ def test_the_suggested_folder_is_the_first_that_is_free(tmp_path: Path) -> None:
     (tmp_path / "runs" / "dogs-1" / "log.txt").write_text("")
     (tmp_path / "runs" / "dogs-2").write_text("a file")
     assert suggested_run(data / "annotations.json") == tmp_path / "runs" / "dogs-3"
+    # Not the place of one that was removed, nor what only looks like one.
+    for name in ("dogs-12", "dogs-13a", "dogs-013", "cats-20"):
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "log.txt").write_text("")
+    assert suggested_run(data) == tmp_path / "runs" / "dogs-13"
+
+
+def test_however_many_runs_there_are_the_disk_is_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1, 40):
+        (tmp_path / "runs" / f"dogs-{number}" / "checkpoints").mkdir(parents=True)
+    looks: list[Any] = []
+    look = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda place: looks.append(place) or look(place))
+    assert suggested_run(tmp_path / "dogs").name == "dogs-40" and len(looks) == 2
 
 
 @pytest.mark.parametrize("document", [None, {}, {"versions": 3}, {"devices": [], "parameters": [{}]}])
@@ -220,6 +236,54 @@ def test_a_folder_with_a_run_offers_to_go_on_and_locks_what_it_cannot_change(
     assert not tab.lines["optimizer.lr"].isEnabled() and tab.lines["optimizer.steps"].isEnabled()
 
 
+def test_what_was_changed_for_a_new_run_is_kept_from_one_that_goes_on(bench: Workbench, tmp_path: Path) -> None:
+    tab = with_tab(bench)
+    controller = tab.controller
+    for name, value in (("dataset", "/data"), ("run", str(tmp_path)), ("weights", "/w.pth")):
+        controller.edit(name, value)
+    controller.change("optimizer.batch", "8")
+    controller.change("run.keep", "9")
+    assert "--weights cutler=/w.pth" in tab.command.text() and "batch=8" in tab.command.text()
+    controller.edit("resume", True)
+    assert tab.command.text().endswith("--resume run.keep=9")
+    assert tab.lines["optimizer.batch"].text() == "" and "(1 changed)" in tab.more.text()
+    # What the configuration has is not what the run has: it is said.
+    controller.change("optimizer.steps", "5000")
+    assert "optimizer.steps=5000" in tab.command.text()
+    controller.edit("resume", False)
+    assert "batch=8" in tab.command.text()
+
+
+def test_a_file_of_weights_is_given_only_where_weights_are_named(bench: Workbench) -> None:
+    tab = with_tab(bench)
+    tab.controller.edit("dataset", "/data")
+    tab.controller.edit("weights", "/w.pth")
+    tab.controller.change("run.init", "scratch")
+    assert "--weights" not in tab.command.text()
+    tab.controller.edit("configuration", "tiny")  # which starts from scratch
+    tab.controller.change("run.init", "dino-resnet50")
+    assert "--weights dino-resnet50=/w.pth" in tab.command.text()
+    tab.controller.change("run.init", "")
+    assert "--weights" not in tab.command.text()
+
+
+def test_what_is_being_typed_stays_while_something_else_is_learnt(bench: Workbench) -> None:
+    tab = with_tab(bench)
+    tab.activateWindow()
+    for line in (tab.lines["optimizer.steps"], tab.dataset.line, tab.init.lineEdit()):
+        line.setFocus()
+        wait_until(line.hasFocus, "the focus")
+        line.setText("12")
+        line.setModified(True)  # as keys do
+        tab.controller.settings_changed.emit()
+        assert line.text() == "12"
+    steps = tab.lines["optimizer.steps"]
+    steps.setText("0")
+    steps.setModified(True)
+    steps.editingFinished.emit()
+    assert steps.text() == "12"  # what cannot be is taken back all the same
+
+
 def test_two_panels_show_one_training(bench: Workbench) -> None:
     first, second = with_tab(bench), with_tab(bench)
     first.controller.edit("dataset", "/somewhere")
@@ -310,6 +374,21 @@ def test_a_run_without_a_dataset_in_its_events_cannot_be_gone_on_with_from_here(
     training_of(bench).resume_wanted.emit(tmp_path)
     wait_until(lambda: len(said) == 2, "another word")
     assert "was trained on relative/ds" in said[0] and "do not say on what" in said[1]
+
+
+def test_a_run_goes_on_with_a_dataset_whatever_its_name(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    TrainTab(bench)
+    monkeypatch.setattr(train_of(bench).launcher, "start", given.append)
+    place = tmp_path / "a\u00a0b\nc=d"
+    (tmp_path / "events.jsonl").write_text(
+        json.dumps({"event": "start", "dataset": str(place), "device": "cpu"}) + "\n"
+    )
+    training_of(bench).resume_wanted.emit(tmp_path)
+    wait_until(lambda: given, "a start")
+    assert given[0].arguments[1] == str(place)
 
 
 def test_a_window_that_goes_without_a_question_leaves_nothing(dataset: Path, tmp_path: Path) -> None:

@@ -22,8 +22,15 @@ from qtpy.QtWidgets import (
 
 from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.widgets.notices import plain, text_label
-from flowcut_napari.widgets.train.controller import train_of
-from flowcut_napari.widgets.train.fields import ParameterLine, PlaceLine, form_layout, push_button, side_by_side
+from flowcut_napari.widgets.train.controller import NAMED_WEIGHTS, train_of
+from flowcut_napari.widgets.train.fields import (
+    ParameterLine,
+    PlaceLine,
+    form_layout,
+    is_typed_in,
+    push_button,
+    side_by_side,
+)
 from flowcut_napari.widgets.train.findings import describe_measured, window_words
 from flowcut_napari.widgets.train.parameter_table import ParameterTable
 from flowcut_napari.widgets.tune.form import blocked
@@ -221,18 +228,20 @@ class TrainTab(QWidget):
             parameter = controller.parameter(name)
             is_open = not settings.resume or bool(parameter and parameter.changeable)
             value = controller.value(name)
-            if settings.resume and name not in settings.changes:
+            if not is_open:
                 value = ""  # it is that of the run
-            line.show_parameter(parameter, value, is_changed=name in settings.changes, is_open=is_open)
+            line.show_parameter(parameter, value, is_changed=is_open and name in settings.changes, is_open=is_open)
             line.setPlaceholderText("as it was" if settings.resume else "")
         self.evaluate.show_place(controller.value("run.evaluate"))
-        with blocked(self.init):
-            self.init.setCurrentText(controller.value("run.init"))
+        self.evaluate.line.setPlaceholderText("as it was" if settings.resume else "none")
         init = controller.value("run.init")
+        if not is_typed_in(self.init.lineEdit()):
+            with blocked(self.init):
+                self.init.setCurrentText(init)
         self.weights.show_place(settings.weights)
         for field in (self.init, self.weights, self.configuration):
             field.setEnabled(not settings.resume)
-        _show_row(self._form, self.weights, init in ("cutler", "dino-resnet50") and not settings.resume)
+        _show_row(self._form, self.weights, init in NAMED_WEIGHTS and not settings.resume)
         with blocked(self.processes):
             self.processes.setValue(settings.processes)
         self._show_device()
@@ -267,15 +276,16 @@ class TrainTab(QWidget):
         self.table.setVisible(self.more.isChecked())
         about, settings = self.controller.about, self.controller.settings
         self.more.setEnabled(about is not None)
-        count = len(settings.changes)
+        changes = self.controller.planned.changes
+        count = len(changes)
         self.more.setText(f"More parameters ({count} changed)" if count else "More parameters")
         if about is not None and self.more.isChecked():
             self.table.show_parameters(about.parameters)
-            self.table.show_values(settings.configuration, settings.changes, changeable_only=settings.resume)
+            self.table.show_values(settings.configuration, changes, changeable_only=settings.resume)
 
     def _show_command(self) -> None:
         try:
-            text = self.controller.settings.command().text()
+            text = self.controller.planned.command().text()
         except FlowCutError as error:
             text, self._missing = "", window_words(str(error))
             self._missing = f"{self._missing[:1].upper()}{self._missing[1:]}."
@@ -341,6 +351,7 @@ class TrainTab(QWidget):
         self.show_settings()
 
     def _choose_start(self) -> None:
+        self.init.lineEdit().setModified(False)
         self.controller.change("run.init", self.init.currentText())
 
     def _choose_device(self, place: int) -> None:
