@@ -40,7 +40,9 @@ def main() -> None:
     viewer.window.resize(*SIZE)
     _, panel = viewer.window.add_plugin_dock_widget("flowcut-napari", "FlowCut")
     bench, tabs = panel.bench, panel.tabs
-    bench.set_parameters(bench.parameters.preset("handmade").with_changes(alpha=0.8, max_instances=2))
+    bench.set_parameters(
+        bench.parameters.preset("handmade").with_changes(alpha=0.8, max_instances=2, max_eigenvalue=1.0)
+    )
     panel.video_bar.open_sample()
     until(lambda: bench.video)
     viewer.dims.set_current_step(0, FRAME)

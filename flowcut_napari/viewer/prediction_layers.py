@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PREDICTIONS, DIFFERENCES = "predictions", "differences"
 _FRAMES = {"pseudo-masks": "frame of pseudo-masks", "ground truth": "frame of ground truth"}
 _CAPTIONS = "captions"
+# The role of the outlines that an evaluation draws: they are compared with what is predicted.
+_OUTLINES = "truth"
 # From the bottom up.
 ROLES = (*_FRAMES.values(), *_FRAMES, PREDICTIONS, DIFFERENCES, _CAPTIONS)
 # Between frames: a share of the height of one; captions stand there.
@@ -314,7 +316,7 @@ class PredictionLayers:
                 if not layer.visible:
                     self._unhidden.append(weakref.ref(layer))
                     layer.visible = True
-            elif role_of(layer) is not None:
+            elif role_of(layer) not in (None, _OUTLINES):
                 self._hide(layer)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -326,7 +328,7 @@ class PredictionLayers:
 
     def _on_inserted(self, event: Any) -> None:
         # Masks that come late would lie over the predictions. What the user brings is meant to be seen.
-        if not self._is_changing and role_of(event.value) not in (None, "frames"):
+        if not self._is_changing and role_of(event.value) not in (None, "frames", _OUTLINES):
             self._hide(event.value)
 
     def _on_removed(self, event: Any) -> None:
