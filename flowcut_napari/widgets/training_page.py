@@ -83,6 +83,8 @@ class TrainingPage(QWidget):
 
     def _on_look_wanted(self, address: str, frame: int, predictions: Path) -> None:
         """Lay predictions over the video that was opened where they are worst; its frame is chosen already."""
+        if not self.evaluate.isVisible():  # another panel asked, or the user has gone on
+            return
         self._predictions.open(str(predictions if predictions.is_dir() else predictions.parent))
         # Both outlines and predictions are seen, and no colours that only the Predict tab explains.
         self.predict.desk.set_mode("blend")
