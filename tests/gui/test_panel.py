@@ -24,7 +24,8 @@ pytestmark = pytest.mark.gui
 
 CUTTER = "flowcut_napari.live.cutter"
 WHOLE_RUN = "flowcut_napari.live.whole_run"
-OURS = {"toys", "flow", "eigenvector 1", "cut 1", "masks", "seeds"}
+# The preset takes up to three cuts.
+OURS = {"toys", "flow", "masks", "seeds", *(f"{role} {n}" for role in ("eigenvector", "cut") for n in (1, 2, 3))}
 
 
 def test_all_layers_of_the_sample_share_one_time_axis(window: Window) -> None:
