@@ -153,7 +153,6 @@ def take_dataset(
 
 def take_training(panel: Any, folder: Path, take: Callable[[str], None], until: Callable[..., None]) -> None:
     """Take a run before it starts, at work, done and failed, the list of runs, predictions and their evaluation."""
-    from qtpy.QtCore import Qt
     from qtpy.QtTest import QTest
     from qtpy.QtWidgets import QLabel
 
@@ -231,9 +230,6 @@ def take_training(panel: Any, folder: Path, take: Callable[[str], None], until: 
     evaluate.take_predictions(out)
     evaluate.evaluate()
     until(lambda: evaluate.controller.progress.state == "done", 120)
-    place = evaluate.videos.visualRect(evaluate.videos.model().index(0, 0)).center()
-    QTest.mouseClick(evaluate.videos.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    QTest.qWait(4000)
     for line in (evaluate.ground_truth, evaluate.predictions):
         line.setText(line.text().replace(str(folder), "~").replace(str(sample_folder()), "~/toys"))
     take("evaluate")

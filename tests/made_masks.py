@@ -28,7 +28,7 @@ def of_masks(
         )
         for index, frame in enumerate(frames)
     )
-    return VideoMasks(video, CutParameters.preset("handmade"), PROVENANCE, made)
+    return VideoMasks(video, CutParameters.preset("handmade").with_changes(max_instances=1), PROVENANCE, made)
 
 
 def of_letters(*frames: str, name: str = "clip") -> VideoMasks:

@@ -149,7 +149,7 @@ def test_the_python_of_the_curation_page_runs(tmp_path: Path) -> None:
 def test_the_commands_of_the_readme_exist() -> None:
     text = (REPOSITORY / "README.md").read_text()
     commands = set(re.findall(r"^flowcut ([a-z-]+)", text, re.MULTILINE))
-    stages = {"masks", "batch", "curate", "train", "predict", "evaluate", "gui"}
+    stages = {"masks", "score", "sweep", "batch", "curate", "train", "predict", "evaluate", "gui"}
     assert commands == {*stages, "convert-checkpoint", "weights", "bench"}
     for command in commands:
         run = subprocess.run([sys.executable, "-m", "flowcut_napari.cli", command, "--help"], capture_output=True)
