@@ -46,6 +46,7 @@ bench: $(VENV)/.full
 bench-gui: $(VENV)/.full system-deps
 	env -u QT_QPA_PLATFORM tests/gui/with-display.sh $(BIN)/python tests/benchmarks/gui.py $(VIDEO)
 	env -u QT_QPA_PLATFORM tests/gui/with-display.sh $(BIN)/python tests/benchmarks/curating.py
+	env -u QT_QPA_PLATFORM tests/gui/with-display.sh $(BIN)/python tests/benchmarks/watching.py
 
 # The pictures of docs/workbench.md.
 gallery: $(VENV)/.full system-deps

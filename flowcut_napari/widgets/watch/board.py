@@ -24,7 +24,7 @@ _FIRST_WINDOW = 4
 # Of the time, for drawing what is new.
 _MOST_SHARE = 0.015
 # Putting the window together anew takes as long again where no graphics card does it.
-_LEAST_SECONDS = 1.0
+_LEAST_SECONDS = 1.6
 _PARTS = (
     ("classification", "classification", QColor(232, 150, 50)),
     ("mask", "mask", QColor(64, 182, 122)),

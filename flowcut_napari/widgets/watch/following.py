@@ -15,7 +15,7 @@ from flowcut_napari.core.run_state import RunState, judge_run
 from flowcut_napari.widgets.watch.digest import Digest, digest_of
 
 # Seconds from one look to the next: while somebody looks, when nothing has changed for a while, when nobody does.
-_SOON, _LATER, _SELDOM = 0.5, 1.5, 3.0
+_SOON, _LATER, _SELDOM = 0.8, 1.5, 3.0
 _QUIET_AFTER = 20.0
 # While a long file is read, what is known so far is told so often.
 _TELL_SECONDS = 0.3
