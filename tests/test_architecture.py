@@ -159,7 +159,7 @@ def test_the_commands_of_the_readme_exist() -> None:
         subprocess.run(
             [sys.executable, "-m", "flowcut_napari.cli", *command.split(), "--help"], capture_output=True, text=True
         )
-        for command in ("masks", "batch", "curate", "train", "predict", "evaluate ytvis", "evaluate davis")
+        for command in (*sorted(stages - {"evaluate", "gui"}), "evaluate ytvis", "evaluate davis")
     ]
     assert {option for option in options if not any(option in page.stdout for page in pages)} == set()
 
