@@ -409,7 +409,7 @@ def test_the_window_predicts_what_the_command_does(
     assert any("of 6 frames" in text for text in texts)
     out = run / "predictions" / "clip-step-20"
     assert sorted(path.name for path in out.iterdir()) == FILES
-    assert str(out) in find(tab, "predict_text").text()
+    assert "run/predictions/clip-step-20" in find(tab, "predict_text").text()
     other = tmp_path / "other"
     command = [sys.executable, "-m", "flowcut_napari", "predict", run, clip, "-o", other, "--device", "cpu"]
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
@@ -550,7 +550,7 @@ def painted(tab: PredictTab, frame: int) -> set[int]:
 
 
 def test_predictions_made_earlier_are_opened(seen: PredictTab, bench: Workbench) -> None:
-    assert find(seen, "prediction_summary").text() == "step 7 · 2 instances · 6 frames at 12.0/s, whole"
+    assert find(seen, "prediction_summary").text() == "step 7 · 2 instances · 6 frames at 12.0/s, as one clip"
     assert painted(seen, 0) == {1, 2} and painted(seen, 2) == {1}
 
 
