@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QProgressBar,
-    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -38,6 +37,7 @@ from flowcut_napari.widgets.export.progress import describe_counts
 from flowcut_napari.widgets.export.settings import why_not
 from flowcut_napari.widgets.export.table import CountsTable
 from flowcut_napari.widgets.notices import text_label
+from flowcut_napari.widgets.rows import form_layout, push_button, show_row
 from flowcut_napari.widgets.tune.form import blocked
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -136,29 +136,29 @@ class ExportTab(QWidget):
         self._videos_row = _with_button(self.videos, "browse_videos", "Choose the folder", self._browse_videos)
 
     def _make_ends(self) -> None:
-        self.start = _button("export", "Export", "Make the dataset", self.export)
-        self.stop = _button("cancel_export", "Cancel", "End the export; nothing half-written stays", self.cancel)
-        self.copy = _button(
+        self.start = push_button("export", "Export", "Make the dataset", self.export)
+        self.stop = push_button("cancel_export", "Cancel", "End the export; nothing half-written stays", self.cancel)
+        self.copy = push_button(
             "copy_curate", "Copy command", "Copy a command line that makes the same dataset", self._copy_command
         )
         self.bar = QProgressBar()
         self.bar.setObjectName("export progress")
         self.bar.setRange(0, _BAR)
         self.text = text_label("export text")
-        self.open_folder = _button(
+        self.open_folder = push_button(
             "open_dataset", "Open folder", "Show the dataset in the system's file browser", self._show_folder
         )
-        self.browse = _button("browse_dataset", "Browse", "Look at the clips of the dataset", self._want_browsing)
+        self.browse = push_button("browse_dataset", "Browse", "Look at the clips of the dataset", self._want_browsing)
 
     def _source_rows(self) -> QVBoxLayout:
-        form = self._source_form = _form()
+        form = self._source_form = form_layout()
         form.addRow("Masks of", self.source)
         self._chosen_buttons = QWidget()
         row = QHBoxLayout(self._chosen_buttons)
         row.setContentsMargins(0, 0, 0, 0)
         row.addStretch(1)
-        row.addWidget(_button("add_folder", "Add folder…", "Add a folder of masks", self._add_folder))
-        row.addWidget(_button("add_files", "Add files…", f"Add NAME{SUFFIX} files", self._add_files))
+        row.addWidget(push_button("add_folder", "Add folder…", "Add a folder of masks", self._add_folder))
+        row.addWidget(push_button("add_files", "Add files…", f"Add NAME{SUFFIX} files", self._add_files))
         rows = QVBoxLayout()
         rows.setSpacing(4)
         rows.addLayout(form)
@@ -167,7 +167,7 @@ class ExportTab(QWidget):
         return rows
 
     def _dataset_rows(self) -> QFormLayout:
-        form = self._dataset_form = _form()
+        form = self._dataset_form = form_layout()
         form.addRow("Format", self.format)
         form.addRow("Frame files", self.frame_files)
         form.addRow("Videos at", self._videos_row)
@@ -231,7 +231,7 @@ class ExportTab(QWidget):
             _show_text(self.out, settings.out)
         with blocked(self.overwrite):
             self.overwrite.setChecked(settings.overwrite)
-        _show_row(self._dataset_form, self.overwrite, controller.place == "ours" or settings.overwrite)
+        show_row(self._dataset_form, self.overwrite, controller.place == "ours" or settings.overwrite)
         self._show_videos_row()
 
     def show_counts(self) -> None:
@@ -281,7 +281,7 @@ class ExportTab(QWidget):
     def _show_videos_row(self) -> None:
         settings, counts = self.controller.settings, self.controller.counting.counts
         is_wanted = counts is not None and counts.away > 0 and settings.frame_files != "none"
-        _show_row(self._dataset_form, self._videos_row, is_wanted or bool(settings.videos))
+        show_row(self._dataset_form, self._videos_row, is_wanted or bool(settings.videos))
 
     # What the controls do.
 
@@ -335,37 +335,13 @@ class ExportTab(QWidget):
             self.browse_wanted.emit(done.path / done.parts[0] if done.parts else done.path)
 
 
-def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setHorizontalSpacing(10)
-    form.setVerticalSpacing(5)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    return form
-
-
-def _button(name: str, text: str, tip: str, act: Any) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
-    # Not `clicked` itself: it brings along whether the button is checked.
-    button.clicked.connect(lambda: act())
-    return button
-
-
 def _with_button(line: QLineEdit, name: str, tip: str, act: Any) -> QWidget:
     holder = QWidget()
     row = QHBoxLayout(holder)
     row.setContentsMargins(0, 0, 0, 0)
     row.addWidget(line, 1)
-    row.addWidget(_button(name, "…", tip, act))
+    row.addWidget(push_button(name, "…", tip, act))
     return holder
-
-
-def _show_row(form: QFormLayout, field: QWidget, is_shown: bool) -> None:
-    field.setVisible(is_shown)
-    if (label := form.labelForField(field)) is not None:
-        label.setVisible(is_shown)
 
 
 def _show_text(line: QLineEdit, text: str) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QWidget
 
 from flowcut_napari.widgets.notices import plain
 from flowcut_napari.widgets.train.parameters import Parameter
@@ -102,16 +101,6 @@ def is_typed_in(line: QLineEdit) -> bool:
     return line.hasFocus() and line.isModified()
 
 
-def form_layout() -> QFormLayout:
-    """Return rows of a label and a field, as all forms of the panel have them."""
-    form = QFormLayout()
-    form.setHorizontalSpacing(10)
-    form.setVerticalSpacing(5)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-    return form
-
-
 def side_by_side(*widgets: QWidget) -> QWidget:
     """Return widgets in one row."""
     holder = QWidget()
@@ -120,13 +109,3 @@ def side_by_side(*widgets: QWidget) -> QWidget:
     for widget in widgets:
         row.addWidget(widget, 1)
     return holder
-
-
-def push_button(name: str, text: str, tip: str, act: Callable[[], Any]) -> QPushButton:
-    """Return a button."""
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
-    # Not `clicked` itself: it brings along whether the button is checked.
-    button.clicked.connect(lambda: act())
-    return button

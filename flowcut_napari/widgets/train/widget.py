@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QSpinBox,
@@ -22,15 +21,9 @@ from qtpy.QtWidgets import (
 
 from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.widgets.notices import plain, text_label
+from flowcut_napari.widgets.rows import form_layout, push_button, show_row
 from flowcut_napari.widgets.train.controller import NAMED_WEIGHTS, train_of
-from flowcut_napari.widgets.train.fields import (
-    ParameterLine,
-    PlaceLine,
-    form_layout,
-    is_typed_in,
-    push_button,
-    side_by_side,
-)
+from flowcut_napari.widgets.train.fields import ParameterLine, PlaceLine, is_typed_in, side_by_side
 from flowcut_napari.widgets.train.findings import describe_measured, window_words
 from flowcut_napari.widgets.train.parameter_table import ParameterTable
 from flowcut_napari.widgets.tune.form import blocked
@@ -222,7 +215,7 @@ class TrainTab(QWidget):
             self.run.show_place(settings.run)
         with blocked(self.resume):
             self.resume.setChecked(settings.resume)
-        _show_row(self._form, self.resume, controller.holds_run or settings.resume)
+        show_row(self._form, self.resume, controller.holds_run or settings.resume)
         self._show_configuration()
         for name, line in self.lines.items():
             parameter = controller.parameter(name)
@@ -241,7 +234,7 @@ class TrainTab(QWidget):
         self.weights.show_place(settings.weights)
         for field in (self.init, self.weights, self.configuration):
             field.setEnabled(not settings.resume)
-        _show_row(self._form, self.weights, init in NAMED_WEIGHTS and not settings.resume)
+        show_row(self._form, self.weights, init in NAMED_WEIGHTS and not settings.resume)
         with blocked(self.processes):
             self.processes.setValue(settings.processes)
         self._show_device()
@@ -371,13 +364,6 @@ def _combo(name: str, tip: str) -> QComboBox:
     box.setMinimumContentsLength(8)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return box
-
-
-def _show_row(form: QFormLayout, field: QWidget, is_shown: bool) -> None:
-    field.setVisible(is_shown)
-    label = form.labelForField(field)
-    if isinstance(label, QLabel):
-        label.setVisible(is_shown)
 
 
 def _ask_folder(parent: QWidget, start: str) -> str:
