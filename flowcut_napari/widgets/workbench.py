@@ -25,7 +25,7 @@ from flowcut_napari.viewer.layer_set import LayerSet
 from flowcut_napari.viewer.lazy_arrays import LazyFrames
 from flowcut_napari.viewer.preferences import Preferences
 from flowcut_napari.viewer.video_layers import frames_layer, layer_of, ours, take_file_masks, video_of
-from flowcut_napari.widgets.endings import Quietly
+from flowcut_napari.widgets.endings import Quietly, leave
 from flowcut_napari.widgets.layer_maker import LayerMaker
 from flowcut_napari.widgets.live import LiveLink, Trouble
 from flowcut_napari.widgets.settings_keeper import SettingsKeeper
@@ -514,3 +514,4 @@ class Workbench(QObject):
             _of_viewer.pop(self.viewer, None)
         self.layers = None
         self.desk.clear()
+        leave(self)
