@@ -165,7 +165,12 @@ def test_a_window_that_closes_while_it_predicts_ends_the_process(predicting: Win
     close(predicting.viewer)
     wait_until(lambda: not started_here(), "no process", 8)
     folder = tmp_path / "run" / "predictions"
-    wait_until(lambda: not folder.exists() or not list(folder.iterdir()), "nothing half-written", 20)
+
+    def is_whole_or_nothing() -> bool:
+        # A machine under load sees the stage so late that all is written when the window closes.
+        return not folder.exists() or all((left / "prediction.json").is_file() for left in folder.iterdir())
+
+    wait_until(is_whole_or_nothing, "nothing half-written", 20)
 
 
 def test_a_panel_that_is_closed_takes_its_layers_along_and_the_next_one_shows_them(predicting: Window) -> None:
