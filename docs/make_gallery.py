@@ -153,6 +153,7 @@ def take_dataset(
 
 def take_training(panel: Any, folder: Path, take: Callable[[str], None], until: Callable[..., None]) -> None:
     """Take a run before it starts, at work, done and failed, the list of runs, predictions and their evaluation."""
+    from qtpy.QtCore import Qt
     from qtpy.QtTest import QTest
     from qtpy.QtWidgets import QLabel
 
@@ -230,6 +231,11 @@ def take_training(panel: Any, folder: Path, take: Callable[[str], None], until: 
     evaluate.take_predictions(out)
     evaluate.evaluate()
     until(lambda: evaluate.controller.progress.state == "done", 120)
+    # The click that opens a video at its worst frame.
+    place = evaluate.videos.visualRect(evaluate.videos.model().index(0, 0)).center()
+    QTest.mouseClick(evaluate.videos.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    until(lambda: "ground truth" in [layer.name for layer in panel.bench.viewer.layers])
+    QTest.qWait(1000)
     for line in (evaluate.ground_truth, evaluate.predictions):
         line.setText(line.text().replace(str(folder), "~").replace(str(sample_folder()), "~/toys"))
     take("evaluate")

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from flowcut_napari.core.errors import printable
 from flowcut_napari.widgets.browse.widget import BrowseTab
+from flowcut_napari.widgets.canvas_context import keep_context
 from flowcut_napari.widgets.curate.page import CuratePage
 from flowcut_napari.widgets.curate.save_bar import SaveBar
 from flowcut_napari.widgets.curate.shortcuts import Keys
@@ -181,6 +182,7 @@ class FlowCutPanel(QWidget):
         if isinstance(window, QMainWindow):
             self.bench.end_with(window)
             self.session.watch(window)
+            keep_context(self.bench.viewer, window)
 
     def sizeHint(self) -> QSize:  # Qt's name
         """Return a width that leaves the canvas most of a laptop's screen, whatever a tab would like."""

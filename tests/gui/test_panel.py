@@ -491,6 +491,32 @@ def test_masks_are_saved_from_the_window_and_opened_again(window: Window, tmp_pa
     assert not window.said
 
 
+def test_what_a_layer_leaves_in_the_driver_is_deleted_in_the_context_of_its_canvas(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another one the driver frees what the canvas draws with, and the process ends in glDrawArrays."""
+    from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
+    from qtpy.QtOpenGLWidgets import QOpenGLWidget
+    from vispy.gloo.glir import GlirProgram
+
+    window.open_sample()
+    canvas = window.viewer.window._qt_window.findChild(QOpenGLWidget)
+    surface, other = QOffscreenSurface(), QOpenGLContext()
+    surface.create()
+    assert other.create()
+    delete, found = GlirProgram.delete, []
+
+    def delete_and_tell(program: Any) -> None:
+        found.append(QOpenGLContext.currentContext() is canvas.context())
+        delete(program)
+
+    monkeypatch.setattr(GlirProgram, "delete", delete_and_tell)
+    assert other.makeCurrent(surface)
+    window.viewer.layers.clear()
+    wait(200)
+    assert found and all(found)
+
+
 def test_psutil_would_see_what_is_left(window: Window) -> None:
     """The check at the end of each test finds processes: else it would find none for ever."""
     window.open_sample()
