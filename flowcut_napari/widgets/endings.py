@@ -33,7 +33,7 @@ class Quietly:
 
 
 def leave(root: QObject) -> None:
-    """Have Qt delete an object without a parent, and all its children, as soon as it can; it stays in memory until then.
+    """Have Qt delete an object without a parent, and all its children, as soon as it can; it is kept until then.
 
     Never left to Python's garbage collector: PySide (6.8 to 6.11 did) deletes an object twice if it comes upon a child
     before the root and a grandchild refers to the root. The process then ends in QObject::~QObject, or anywhere later.
