@@ -72,15 +72,17 @@ def run_score(
     if table is not None:
         _write_rows(table, _frame_rows(scores) if truth is not None else _proxy_rows(masks, proxies))
     shown = _worst_frames(scores, worst)
-    if sheet is not None and truth is not None:
-        _draw_worst(sheet, shown, {item.video.name: item for item in masks}, truth, roots)
     if as_json:
         console.print_json(_document(addresses, ground_truth, masks, proxies, scores))
-        return 0
-    if truth is None:
+    elif truth is None:
         _print_proxies(masks, proxies)
     else:
         _print_scores(scores, shown)
+    # Last: where a video has moved there is no picture, but all numbers are said.
+    if sheet is not None and truth is not None:
+        _draw_worst(sheet, shown, {item.video.name: item for item in masks}, truth, roots)
+    if as_json:
+        return 0
     for path, what in ((table, "every frame" if truth else "every video"), (sheet, "worst frames")):
         if path is not None:
             console.result(f"{what}: {path}")

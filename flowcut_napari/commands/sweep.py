@@ -150,7 +150,7 @@ def _document(
 def _print(cells: Sequence[Cell], grid: Grid, measure: str, commands: Sequence[dict[str, Any]]) -> None:
     means = mean_over_videos(cells, measure)
     if len(grid.axes) == 1:
-        console.stdout.print(_list_table(cells, grid))
+        console.stdout.print(_list_table(cells, grid, measure))
     elif len(grid.axes) == 2:
         console.stdout.print(_matrix_table(means, grid, measure))
     else:
@@ -162,10 +162,10 @@ def _print(cells: Sequence[Cell], grid: Grid, measure: str, commands: Sequence[d
         console.result(f"  {item['command']}")
 
 
-def _list_table(cells: Sequence[Cell], grid: Grid) -> Table:
-    """Return the settings of one axis, a line each with many measures."""
+def _list_table(cells: Sequence[Cell], grid: Grid, measure: str) -> Table:
+    """Return the settings of one axis, a line each: what the best is chosen by, then other measures."""
     shown = ("J", "F", "J_objects", "recall_50", "missed", "spurious", "masks", "consistency", "yield_share")
-    names = [name for name in shown if any(name in cell.measures for cell in cells)]
+    names = [name for name in dict.fromkeys((measure, *shown)) if any(name in cell.measures for cell in cells)]
     table = _table([grid.axes[0].name, *names])
     means = {name: mean_over_videos(cells, name) for name in names}
     for setting in grid.settings:

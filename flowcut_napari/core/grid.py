@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -173,9 +173,12 @@ def _steps(text: str, listed: str) -> list[str]:
         start, stop, step = (Decimal(part.strip()) for part in listed.split(":"))
         if not (start.is_finite() and stop.is_finite() and step.is_finite() and step > 0):
             raise ValueError
-    except (ValueError, InvalidOperation):
+        steps = (stop - start) / step
+    except (ValueError, ArithmeticError):
         raise InputError(f"{text}: give START:STOP:STEP with a step above 0, such as alpha=0:1:0.25") from None
-    count = int((stop - start) / step) + 1 if stop >= start else 0
-    if count > MOST_SETTINGS:
-        raise InputError(f"{text}: {count} values; {MOST_SETTINGS} is the most")
+    # Compared before it is made a whole number, which may have thousands of digits.
+    if steps >= MOST_SETTINGS:
+        many = f"{int(steps) + 1}" if steps < 10**9 else "far too many"
+        raise InputError(f"{text}: {many} values; {MOST_SETTINGS} is the most")
+    count = int(steps) + 1 if stop >= start else 0
     return [str(start + place * step) for place in range(count)]

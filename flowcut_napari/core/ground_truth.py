@@ -231,12 +231,15 @@ def _of_json(path: Path) -> GroundTruth:
     annotations = content.get("annotations")
     if not isinstance(annotations, list):
         raise InputError(f"{path}: no ground truth: it lists no annotations")
-    by_video: dict[int, list[dict[str, Any]]] = {}
+    sizes = {video.get("id", place + 1): video for place, video in enumerate(content["videos"])}
+    by_video: dict[int | str, list[dict[str, Any]]] = {}
     for place, annotation in enumerate(annotations):
         if not isinstance(annotation, dict) or not isinstance(annotation.get("segmentations"), list):
             raise InputError(f"{path}: annotation {place} has no list of segmentations")
-        by_video.setdefault(annotation.get("video_id", 0), []).append(annotation)
-    sizes = {video.get("id", place + 1): video for place, video in enumerate(content["videos"])}
+        number = annotation.get("video_id")
+        if not isinstance(number, int | str) or number not in sizes:
+            raise InputError(f"{path}: annotation {place} is of no video that it lists (video_id {number!r:.40})")
+        by_video.setdefault(number, []).append(annotation)
     return GroundTruth(
         path,
         {

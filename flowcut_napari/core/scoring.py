@@ -129,8 +129,8 @@ def score_frame(frame: FrameMasks, truth: FrameTruth) -> FrameScore:
     found = _union(masks, outside.shape)
     j = region_similarity(found, truth.foreground)
     f = f_measure(mask_contour(found), truth.foreground_contour)
-    if len(masks) <= 1 and len(truth.seen) == 1:  # the union is the instance, and its numbers are known
-        number = next(iter(masks), None)
+    if len(masks) == 1 and len(truth.seen) == 1:  # the union is the instance, and its numbers are known
+        number = next(iter(masks))
         scores = [ObjectScore(item, number, j, f) for item in truth.seen]
     else:
         scores = list(_assign(masks, truth))

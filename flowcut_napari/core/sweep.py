@@ -20,14 +20,15 @@ from typing import Any
 
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.description import FrameDescriber, description_key
-from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
 from flowcut_napari.core.files import check_writable, lock_folder
 from flowcut_napari.core.grid import Grid, Setting
 from flowcut_napari.core.ground_truth import GroundTruth, VideoTruth
 from flowcut_napari.core.models import GPU_BATCH, ModelPlan
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
-from flowcut_napari.core.store import VideoMasks, VideoRecord, masks_basis, masks_path, save_masks
+from flowcut_napari.core.rerun import carry_over
+from flowcut_napari.core.store import VideoMasks, VideoRecord, load_masks, masks_basis, masks_path, update_masks
 from flowcut_napari.core.sweep_cells import Cell, measure_cell
 from flowcut_napari.core.sweep_journal import JOURNAL, append_cell, cell_key, read_journal, truth_fingerprint
 from flowcut_napari.core.sweep_work import Result, Share, sweep_description, sweep_frames
@@ -155,7 +156,9 @@ class Sweeper:
         check_writable(self.folder)
         truths = {entry.name: self.plan.truth.video(entry.name) for entry in entries} if self.plan.truth else {}
         with lock_folder(self.folder, "sweep.lock", f"{self.folder}: another sweep is writing here"):
-            known = read_journal(self.folder / JOURNAL)
+            known, damaged = read_journal(self.folder / JOURNAL)
+            if damaged:
+                watch.on_note(f"{self.folder / JOURNAL}: damaged in {damaged} lines, whose cells are measured again")
             cells = []
             for entry in entries:
                 cells += self._video(entry, truths.get(entry.name), known, watch)
@@ -180,8 +183,10 @@ class Sweeper:
             missing = []
             for place in group:
                 made_with = _provenance(provenance, settings[place])
-                key = cell_key(masks_basis(record.fingerprint, settings[place].parameters, made_with), about)
-                if key in known and not self._masks_are_missing(settings[place], record.name):
+                basis = masks_basis(record.fingerprint, settings[place].parameters, made_with)
+                key = cell_key(basis, about)
+                is_kept = self._has_masks(settings[place], record.name, basis, indices)
+                if key in known and (is_kept or not self.plan.keep_masks):
                     found[place] = Cell(record.name, settings[place], len(indices), known[key])
                 else:
                     missing.append((place, key))
@@ -205,7 +210,7 @@ class Sweeper:
                 frames = tuple(frame for frame, _ in column)
                 masks = VideoMasks(record, setting.parameters, _provenance(provenance, setting), frames, files)
                 if self.plan.keep_masks:
-                    save_masks(masks, self._masks_file(setting, record.name))
+                    self._save(masks, setting)
                 measures = measure_cell(masks, [score for _, score in column])
                 append_cell(self.folder / JOURNAL, key, measures)
                 found[place] = Cell(record.name, setting, len(indices), measures)
@@ -215,11 +220,24 @@ class Sweeper:
 
     def _masks_file(self, setting: Setting, video: str) -> Path:
         folder = self.folder / "masks" / setting.text().replace(", ", "_").replace(" ", "-").replace("/", "-")
-        folder.mkdir(parents=True, exist_ok=True)
         return masks_path(folder, video)
 
-    def _masks_are_missing(self, setting: Setting, video: str) -> bool:
-        return self.plan.keep_masks and not self._masks_file(setting, video).exists()
+    def _has_masks(self, setting: Setting, video: str, basis: str, indices: list[int]) -> bool:
+        """Return whether these masks are kept; the name tells only what was varied, and others may lie there."""
+        path = self._masks_file(setting, video)
+        if not self.plan.keep_masks or not path.exists():
+            return False
+        there = load_masks(path)
+        return there.basis == basis and [frame.index for frame in there.frames] == indices
+
+    def _save(self, masks: VideoMasks, setting: Setting) -> None:
+        path = self._masks_file(setting, masks.video.name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent}: cannot be made ({error.strerror or error})") from None
+        # What a person drew on or decided about the masks that are there is kept, as with any other run.
+        update_masks(path, lambda there: carry_over(there, masks) if there is not None else masks)
 
     def _cut(self, share: Share, indices: list[int]) -> Iterator[list[Result]]:
         """Yield for every frame, in order, its results under the settings of a share."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,8 +31,10 @@ def cell_key(basis: str, about: str) -> str:
     return hashlib.sha256(f"{basis}{about}".encode()).hexdigest()[:32]
 
 
-def read_journal(path: Path) -> dict[str, dict[str, Any]]:
-    """Read what was measured before; a line that was cut off when the process ended is as good as none.
+def read_journal(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """Read what was measured before, and count the lines that are damaged.
+
+    One that was cut off when the process ended is as good as none: its cell is measured again.
 
     Raises
     ------
@@ -43,13 +46,23 @@ def read_journal(path: Path) -> dict[str, dict[str, Any]]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    damaged = 0
     for line in lines:
         try:
             item = json.loads(line)
-            known[item["key"]] = dict(item["measures"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return known
+            key, measures = item["key"], dict(item["measures"])
+            if not isinstance(key, str) or not all(_is_measure(value) for value in measures.values()):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            damaged += 1
+        else:
+            known[key] = measures
+    return known, damaged
+
+
+def _is_measure(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (is_number and math.isfinite(value))  # type: ignore[arg-type]  # a number
 
 
 def append_cell(path: Path, key: str, measures: Mapping[str, float | None]) -> None:

@@ -94,7 +94,9 @@ def test_frames_without_annotation_can_be_left_out(server: Any, tmp_path: Path, 
 def test_a_video_that_is_gone_is_needed_for_the_picture_only(server: Any, tmp_path: Path) -> None:
     (tmp_path / "clip").rename(tmp_path / "moved")
     assert _score(server, tmp_path).code == 0
-    _score(server, tmp_path, "--sheet", "worst.png").fails_with("--sheet", "not at", "--videos ROOT")
+    run = _score(server, tmp_path, "--sheet", "worst.png")
+    run.fails_with("--sheet", "not at", "--videos ROOT")
+    assert "J" in run.out, "the numbers are said all the same"
 
 
 def test_a_json_that_is_none_or_has_too_few_masks_is_one_line(server: Any, tmp_path: Path, masks: VideoMasks) -> None:
@@ -110,6 +112,18 @@ def test_a_json_that_is_none_or_has_too_few_masks_is_one_line(server: Any, tmp_p
                 }
             ),
             "has 1 masks",
+        ),
+        *(
+            (
+                json.dumps(
+                    {
+                        "videos": [{"id": 1, "height": 48, "width": 64, "file_names": ["clip/00000.jpg"] * 4}],
+                        "annotations": [{"video_id": number, "segmentations": [None] * 4}],
+                    }
+                ),
+                "annotation 0 is of no video",
+            )
+            for number in ([1], "1", None, 2)
         ),
     ):
         file.write_text(content)

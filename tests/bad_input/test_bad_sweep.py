@@ -34,6 +34,15 @@ def test_presets_stand_side_by_side_with_the_features_that_are_asked_for(server:
     assert [row["preset"] for row in json.loads(run.out)["stats"]] == [
         *("tokencut", "maskcut", "locate", "flowcut", "handmade")
     ]
+    # What the best is chosen by is in the table.
+    table = server.run(["sweep", clip, "-o", out, "--presets", *chosen, "--measure", "weakest_iou"])
+    assert "weakest_iou" in table.out.partition("best weakest_iou")[0]
+
+
+def test_masks_that_cannot_be_kept_are_one_line(server: Any, clip: Path, out: Path) -> None:
+    out.mkdir()
+    (out / "masks").write_text("a file")
+    _sweep(server, out, clip, "--vary", "alpha=0", "--keep-masks").fails_with("masks", "cannot be made")
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,13 @@ def test_found_missed_and_spurious_are_counted_one_to_one() -> None:
     assert score.objects[1].j == 0.6
 
 
+def test_an_object_without_any_mask_has_no_part_right() -> None:
+    # As large as the frame it has no contour either, and an F of 1 for nothing found.
+    score = score_frame(_masks(np.zeros((20, 20), np.uint8)), FrameTruth.of_labels(np.ones((20, 20), np.uint8)))
+    (object_,) = score.objects
+    assert (object_.instance, object_.j, object_.f) == (None, 0.0, 0.0)
+
+
 def test_void_counts_for_nothing_and_masks_in_it_are_not_spurious() -> None:
     truth = np.zeros((20, 40), dtype=np.uint8)
     truth[5:15, 5:15], truth[:, 20:] = 1, 255

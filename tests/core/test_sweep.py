@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from conftest import write_frames
 from PIL import Image
 
-from flowcut_napari.core import ArrayCache, CutParameters, InputError, load_masks, open_video, segment_video
+from flowcut_napari.core import ArrayCache, CutParameters, InputError, load_masks, open_video, save_masks, segment_video
 from flowcut_napari.core.grid import Axis, Grid, Setting
 from flowcut_napari.core.ground_truth import open_ground_truth
 from flowcut_napari.core.heat_map import heat_map
@@ -65,6 +66,8 @@ def test_an_axis_is_a_list_or_even_steps_with_the_last_included() -> None:
         ("alpha=0:1", "START:STOP:STEP"),
         ("alpha=0:nan:1", "START:STOP:STEP"),
         ("alpha=0:1:0.0000001", "is the most"),
+        ("alpha=0:1e5000:1", "far too many values"),
+        ("alpha=0:1e999999:1e-999999", "START:STOP:STEP"),
         ("alpha=2", "alpha is '2'"),
         ("gap=1.5", "gap is '1.5'"),
         ("flow=sift", "flow is 'sift'"),
@@ -136,6 +139,34 @@ def test_a_sweep_goes_on_where_it_was_and_a_wider_grid_computes_what_is_new(clip
     steps.clear()
     assert _sweep(Grid.make(BASE, [Axis.parse("tau=0.3,0.6,0.8")]), clip, out, watch) == again
     assert steps == [15]
+
+
+@pytest.mark.parametrize("measures", [{"eigengap": "x"}, {"eigengap": float("nan")}, {"eigengap": True}, [1], None])
+def test_a_damaged_line_is_measured_again_and_said(clip: Path, tmp_path: Path, measures: object) -> None:
+    grid = Grid.make(BASE, [Axis.parse("tau=0.3")])
+    first = _sweep(grid, clip, tmp_path / "out")
+    journal = tmp_path / "out" / JOURNAL
+    line = json.loads(journal.read_text())
+    journal.write_text(json.dumps({**line, "measures": measures}) + "\n")
+    said: list[str] = []
+    assert _sweep(grid, clip, tmp_path / "out", Watch(on_note=said.append)) == first
+    assert len(said) == 1 and "damaged in 1 lines" in said[0]
+
+
+def test_kept_masks_are_those_of_the_setting_and_nothing_done_by_hand_is_lost(clip: Path, tmp_path: Path) -> None:
+    # The folder is named after what is varied; alpha, which is not, is another each time.
+    grids = [Grid.make(BASE.with_changes(alpha=alpha), [Axis.parse("tau=0.45")]) for alpha in (0.3, 0.6)]
+    (folder,) = _mask_folders(tmp_path / "out", grids[0])
+    path = folder / "clip.masks.json"
+    _sweep(grids[0], clip, tmp_path / "out", keep_masks=True)
+    drawn = load_masks(path).with_mask(1, np.eye(96, 128, dtype=bool))
+    save_masks(drawn, path)
+    _sweep(grids[1], clip, tmp_path / "out", keep_masks=True)
+    assert load_masks(path).parameters.alpha == 0.6
+    assert len(load_masks(path).decisions.stale) == 1
+    _sweep(grids[0], clip, tmp_path / "out", keep_masks=True)
+    assert load_masks(path).parameters.alpha == 0.3
+    assert load_masks(path).hand_masks() == drawn.hand_masks()
 
 
 def test_cells_are_measured_anew_when_ground_truth_or_frames_are_others(clip: Path, tmp_path: Path) -> None:

@@ -139,6 +139,23 @@ def test_other_measures_of_the_same_cells_are_shown_without_a_new_sweep(tab: Swe
     assert sweep.value(first) == sweep.cells[first].measures["consistency"]
 
 
+def test_the_map_of_another_video_is_not_shown_beside_this_one(tab: SweepTab, bench: Workbench, root: Path) -> None:
+    sweep = _swept(tab)
+    out = tab.out.text()
+    place = root / "JPEGImages" / "480p"
+    write_frames(place / "other", 4, (96, 128))
+    bench.open(str(place / "other"))
+    wait_until(lambda: bench.video is not None and bench.video.name == "other", "the other video")
+    assert sweep.grid is None and sweep.best is None and not tab.map.isVisibleTo(tab)
+    assert not tab.copy.isEnabled() and not tab.use_best.isEnabled()
+    assert tab.text.text().startswith("clip: ") and tab.cell_text.text() == ""
+    # Unless it was chosen, the folder is another one, too.
+    assert tab.out.text() != out and tab.out.text().endswith(os.path.join("flowcut-sweep", "other"))
+    bench.open(str(place / "clip"))
+    wait_until(lambda: bench.video is not None and bench.video.name == "clip", "the first video")
+    assert sweep.best is not None and tab.map.isVisibleTo(tab) and not tab.text.text().startswith("clip")
+
+
 def test_one_parameter_alone_is_a_row(tab: SweepTab) -> None:
     tab.down.setCurrentIndex(tab.down.findData(""))
     tab._choose_down(0)

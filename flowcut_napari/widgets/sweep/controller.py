@@ -63,7 +63,7 @@ class SweepProgress:
         if self.state == "done":
             return f"{self.total} cuts in {duration(self.seconds)}; click a cell to see its masks"
         if self.state == "cancelled":
-            return "cancelled; what was measured is kept, and is not measured again"
+            return "cancelled; a cell is kept once all its frames are measured"
         if self.state == "failed":
             return readable(self.trouble) if self.trouble is not None else "failed"
         return ""
@@ -105,8 +105,23 @@ class SweepController(QObject):
 
     @property
     def grid(self) -> Grid | None:
-        """What was swept last."""
-        return self.job.grid if self.job is not None else None
+        """What was swept last, None where that was another video than the one that is looked at."""
+        return self.job.grid if self.job is not None and self.other_video is None else None
+
+    @property
+    def other_video(self) -> str | None:
+        """The name of the video that was swept last, if it is not the one that is looked at."""
+        if self.job is None or (self._bench.video is not None and self._entry().place == self.job.entry.place):
+            return None
+        return self.job.entry.name
+
+    def _entry(self) -> VideoEntry:
+        bench = self._bench
+        assert bench.video is not None  # whoever asks has seen to it
+        if bench.entry is not None:
+            return bench.entry
+        place = str(bench.video.path)
+        return VideoEntry(bench.video.name, place, partial(open_video, place))
 
     def make_job(self) -> SweepJob:
         """Return the sweep of the video that is looked at, as things are set now.
@@ -123,11 +138,7 @@ class SweepController(QObject):
         frames, truth, out = settings.check()
         choose_frames(frames, bench.video)
         check_writable(out)
-        entry = bench.entry
-        if entry is None:
-            place = str(bench.video.path)
-            entry = VideoEntry(bench.video.name, place, partial(open_video, place))
-        return SweepJob(entry, out, grid, settings.measure, frames, truth, bench.machine, settings.workers)
+        return SweepJob(self._entry(), out, grid, settings.measure, frames, truth, bench.machine, settings.workers)
 
     def start(self, job: SweepJob) -> None:
         """Start a sweep; one at a time."""

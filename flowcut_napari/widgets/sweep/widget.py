@@ -20,7 +20,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from flowcut_napari.core.errors import FlowCutError
+from flowcut_napari.core.errors import FlowCutError, printable
+from flowcut_napari.core.frames import safe_name
 from flowcut_napari.core.grid import Setting
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.workers import default_workers
@@ -66,7 +67,9 @@ class SweepTab(QWidget):
         self.workers.setSuffix(" processes")
         self.workers.setToolTip("Processes; the result does not depend on their number")
         self.start = _button("sweep", "Sweep", "Cut the frames with every setting of the grid and measure the masks")
-        self.cancel = _button("cancel sweep", "Cancel", "End the sweep; what was measured is kept")
+        self.cancel = _button(
+            "cancel sweep", "Cancel", "End the sweep; a cell is kept once all its frames are measured"
+        )
         self.bar = QProgressBar()
         self.bar.setObjectName("sweep progress")
         self.text = text_label("sweep text")
@@ -141,7 +144,8 @@ class SweepTab(QWidget):
             self.truth.setCursorPosition(0)
             self._show_measures("J" if truth is not None else "eigengap")
         if video is not None and "out" not in self._chosen:
-            self.out.setText(str(default_out(video).with_name("flowcut-sweep")))
+            # A folder for each video: tables and maps of another one are not overwritten.
+            self.out.setText(str(default_out(video).with_name("flowcut-sweep") / safe_name(video.name)))
             self.out.setCursorPosition(0)
         self._take()
         self.show_progress()
@@ -157,6 +161,8 @@ class SweepTab(QWidget):
         self.bar.setRange(0, 0 if progress.state == "starting" else max(1, progress.total))
         self.bar.setValue(progress.done)
         lines = [progress.describe() or "Other settings are those of the Tune tab."]
+        if other := self.controller.other_video:
+            lines[0] = f"{printable(other)}: {lines[0]}"
         lines += [f"note: {note}" for note in progress.notes]
         self.text.setText("\n".join(lines))
 
