@@ -76,7 +76,7 @@ def run_sweep(
     with Sweeper(plan, out, workers=count, cache=cache) as sweeper, console.progress_bar("cuts/s") as progress:
         cells = sweeper.run(entries, _watch(progress))
     write_report(out, cells, grid, chosen)
-    commands = _commands(cells, chosen, entries, settings)
+    commands = _commands(cells, chosen, entries, addresses, settings)
     if as_json:
         console.print_json(_document(out, cells, grid, chosen, commands))
         return 0
@@ -109,13 +109,19 @@ def _watch(progress: Progress) -> Watch:
 
 
 def _commands(
-    cells: Sequence[Cell], measure: str, entries: Sequence[VideoEntry], settings: Settings
+    cells: Sequence[Cell],
+    measure: str,
+    entries: Sequence[VideoEntry],
+    addresses: Sequence[str],
+    settings: Settings,
 ) -> list[dict[str, Any]]:
     """Return the best setting of each video, and over all, with the command that makes its masks."""
     found = []
-    groups = [(entry.name, [cell for cell in cells if cell.video == entry.name], entry.place) for entry in entries]
+    groups: list[tuple[str, list[Cell], Sequence[str]]] = [
+        (entry.name, [cell for cell in cells if cell.video == entry.name], [entry.place]) for entry in entries
+    ]
     if len(groups) > 1:
-        groups.append(("all videos", list(cells), "VIDEO..."))
+        groups.append(("all videos", list(cells), addresses))
     for name, own, place in groups:
         best = best_setting(own, measure)
         if best is None:

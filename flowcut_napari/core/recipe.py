@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,15 +27,16 @@ def closest_preset(parameters: CutParameters) -> tuple[str, dict[str, Any]]:
 
 def as_command(
     parameters: CutParameters,
-    address: str,
+    address: str | Sequence[str],
     out: str = "masks",
     *,
     weights: Mapping[str, Path] | None = None,
     device: str = "auto",
 ) -> str:
-    """Return the command line that makes the masks of a video with these settings, ready for a POSIX shell."""
+    """Return the command line that makes the masks of videos with these settings, ready for a POSIX shell."""
     preset, changes = closest_preset(parameters)
-    words = ["flowcut", "masks", address, "-o", out, "--preset", preset]
+    addresses = [address] if isinstance(address, str) else list(address)
+    words = ["flowcut", "masks", *addresses, "-o", out, "--preset", preset]
     for name, value in changes.items():
         if isinstance(value, bool):
             words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,18 @@ def test_a_sweep_prints_its_map_and_the_best_as_a_command(server: Any, clip: Pat
     found = json.loads(_sweep(server, out, clip, "--vary", "alpha=0,0.5", "--vary", "tau=0.3,0.6", "--json").out)
     assert [row["tau"] for row in found["stats"]] == [0.3, 0.6, 0.3, 0.6]
     assert set(found["best"][0]["setting"]) == {"alpha", "tau"}
+
+
+def test_the_best_of_all_videos_is_a_command_for_all_of_them(
+    server: Any, tmp_path: Path, clip: Path, out: Path
+) -> None:
+    second = tmp_path / "it's another"
+    clip.rename(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", second)
+    run = _sweep(server, out, tmp_path / "one", second, "--vary", "alpha=0,0.5")
+    run.succeeds_silently()
+    command = shlex.split(run.out.partition("all videos: best")[2].splitlines()[1])
+    assert command[:5] == ["flowcut", "masks", str(tmp_path / "one"), str(second), "-o"]
 
 
 def test_presets_stand_side_by_side_with_the_features_that_are_asked_for(server: Any, clip: Path, out: Path) -> None:
