@@ -33,15 +33,17 @@ def test_every_event_is_a_line_of_json(server: _Forkserver, dataset: Path, tmp_p
     assert (result.code, result.err) == (0, "")
     events = [json.loads(line) for line in result.out.splitlines()]
     assert events == read_events(tmp_path / "run")
-    kinds = ["start", "note", "step", "step", "checkpoint", "evaluation", "done"]
+    # What it sees is drawn before the first step and after the last.
+    kinds = ["start", "note", "preview", "step", "step", "preview", "checkpoint", "evaluation", "done"]
     assert [event["event"] for event in events] == kinds
-    start, step, evaluation = events[0], events[2], events[5]
+    start, step, evaluation = events[0], events[3], events[7]
     assert (start["world"], start["steps"], start["parameters"]["optimizer"]["steps"]) == (1, 2, 2)
     assert start["pid"] > 0 and start["device"] == "cpu"
     assert {"step", "loss", "lr", "seconds", "data_wait"} <= set(step)
     assert set(evaluation["stats"]) >= {"AP", "AP50", "AR10"}
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        *("checkpoints", "clips.npz", "config.yaml", "evaluation.npz", "events.jsonl", "log.txt", "metrics.csv")
+        *("checkpoints", "clips.npz", "config.yaml", "evaluation.npz", "events.jsonl", "log.txt", "metrics.csv"),
+        "previews",
     ]
 
 
