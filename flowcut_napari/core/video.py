@@ -69,6 +69,12 @@ class VideoEntry:
     place: str
     open: Callable[[], Video]
 
+    @classmethod
+    def of(cls, video: Video) -> VideoEntry:
+        """Return where a video lies that is open already."""
+        place = str(video.path)
+        return cls(video.name, place, partial(open_video, place))
+
 
 def find_videos(address: str | os.PathLike[str]) -> list[VideoEntry]:
     """Find the videos at an address without opening them, so that a damaged one does not keep the others away.

@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.files import check_writable
 from flowcut_napari.core.sample import sample_folder
 from flowcut_napari.core.store import VideoMasks, load_masks
-from flowcut_napari.core.video import Video, VideoEntry, open_video
+from flowcut_napari.core.video import Video, VideoEntry
 from flowcut_napari.core.video_job import choose_frames
 from flowcut_napari.live.messages import Failed, FrameDone, RunDone, RunJob, RunStarted
 from flowcut_napari.viewer.frame_results import FrameResults
@@ -151,10 +150,7 @@ class RunController(QObject):
             raise FlowCutError("no video is open")
         choose_frames(frames, bench.video)
         check_writable(out)
-        entry = bench.entry
-        if entry is None:
-            place = str(bench.video.path)
-            entry = VideoEntry(bench.video.name, place, partial(open_video, place))
+        entry = bench.entry or VideoEntry.of(bench.video)
         return RunJob(entry, out, bench.parameters, frames, bench.machine, workers)
 
     def start(self, job: RunJob) -> None:

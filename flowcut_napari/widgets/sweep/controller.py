@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 from qtpy.QtCore import QObject, Signal
@@ -14,7 +13,7 @@ from flowcut_napari.core.files import check_writable
 from flowcut_napari.core.grid import Grid, Setting
 from flowcut_napari.core.recipe import as_command
 from flowcut_napari.core.sweep_cells import Cell
-from flowcut_napari.core.video import VideoEntry, open_video
+from flowcut_napari.core.video import VideoEntry
 from flowcut_napari.core.video_job import choose_frames
 from flowcut_napari.live.messages import Failed
 from flowcut_napari.live.sweep_messages import SweepCell, SweepDone, SweepJob, SweepNote, SweepStarted, SweepStep
@@ -118,10 +117,7 @@ class SweepController(QObject):
     def _entry(self) -> VideoEntry:
         bench = self._bench
         assert bench.video is not None  # whoever asks has seen to it
-        if bench.entry is not None:
-            return bench.entry
-        place = str(bench.video.path)
-        return VideoEntry(bench.video.name, place, partial(open_video, place))
+        return bench.entry or VideoEntry.of(bench.video)
 
     def make_job(self) -> SweepJob:
         """Return the sweep of the video that is looked at, as things are set now.
