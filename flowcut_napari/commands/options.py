@@ -39,6 +39,9 @@ _FIELDS = {
 }
 
 
+DEFAULT_PRESET = "flowcut"
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the shared options of a command line say; `changes` are those of them that depart from the preset."""
@@ -47,6 +50,7 @@ class Settings:
     weights: dict[str, Path]
     device: str
     changes: dict[str, Any] = field(default_factory=dict)
+    preset: str = DEFAULT_PRESET
 
 
 def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,7 +71,9 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _shared_options() -> list[inspect.Parameter]:
     options = [
-        _option("preset", str, f"values to start from: {', '.join(get_args(PresetName))}", _METHOD, default="flowcut")
+        _option(
+            "preset", str, f"values to start from: {', '.join(get_args(PresetName))}", _METHOD, default=DEFAULT_PRESET
+        )
     ]
     for name, panel in _FIELDS.items():
         field = CutParameters.model_fields[name]
@@ -121,7 +127,7 @@ def _settings(*, preset: str, size: str | None, weights: list[str] | None, devic
         parameters = CutParameters.preset(preset).with_changes(**changes)
     except ValidationError as error:
         raise InputError(one_line(error)) from None
-    return Settings(parameters, parse_weights(weights or []), device, changes)
+    return Settings(parameters, parse_weights(weights or []), device, changes, preset)
 
 
 def parse_weights(entries: list[str]) -> dict[str, Path]:

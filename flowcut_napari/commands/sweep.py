@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowcut_napari.commands import console
-from flowcut_napari.commands.options import Settings
+from flowcut_napari.commands.options import DEFAULT_PRESET, Settings
 from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.errors import InputError, printable
 from flowcut_napari.core.grid import COMPARED_PRESETS, Axis, Grid, Setting, short
@@ -59,6 +60,10 @@ def run_sweep(
     chosen = measure or (_WITH_TRUTH if ground_truth is not None else _WITHOUT)
     check_measure(chosen, has_truth=ground_truth is not None)
     axes = [_axis(text) for text in (vary or (() if presets else _DEFAULT_AXES))]
+    if presets and settings.preset != DEFAULT_PRESET:
+        raise InputError(f"--presets compares all presets, and --preset {settings.preset} is one: give one of the two")
+    if both := [axis.name for axis in axes if axis.name in settings.changes]:
+        raise InputError(f"{both[0]} is given and varied: give its values with --vary alone")
     grid = Grid.make(settings.parameters, axes, presets=COMPARED_PRESETS if presets else (), changes=settings.changes)
     entries = refuse_same_names([entry for address in addresses for entry in find_videos(address)])
     plan = SweepPlan(
@@ -73,9 +78,15 @@ def run_sweep(
     cache = ArrayCache() if use_cache else None
     count = default_workers() if workers is None else workers
     began = time.monotonic()
-    with Sweeper(plan, out, workers=count, cache=cache) as sweeper, console.progress_bar("cuts/s") as progress:
-        cells = sweeper.run(entries, _watch(progress))
-    write_report(out, cells, grid, chosen)
+    with Sweeper(plan, out, workers=count, cache=cache) as sweeper:
+        measured: list[Cell] = []
+        try:
+            with console.progress_bar("cuts/s") as progress:
+                cells = sweeper.run(entries, _watch(progress, measured))
+        except BaseException:
+            _report_whole(out, measured, grid, chosen, len(entries))
+            raise
+        write_report(out, cells, grid, chosen)
     commands = _commands(cells, chosen, entries, addresses, settings)
     if as_json:
         console.print_json(_document(out, cells, grid, chosen, commands))
@@ -93,17 +104,28 @@ def _axis(text: str) -> Axis:
         raise InputError(f"--vary {error}") from None
 
 
-def _watch(progress: Progress) -> Watch:
+def _report_whole(out: Path, cells: Sequence[Cell], grid: Grid, measure: str, videos: int) -> None:
+    """Write the report of the videos that were measured under every setting before a sweep ended too early."""
+    counts = Counter(cell.video for cell in cells)
+    whole = [cell for cell in cells if counts[cell.video] == len(grid.settings)]
+    if whole:
+        write_report(out, whole, grid, measure)
+        done = len({cell.video for cell in whole})
+        console.note(f"{out}: tables and heat maps of {done} of {videos} videos; the same command goes on from here")
+
+
+def _watch(progress: Progress, measured: list[Cell]) -> Watch:
     tasks: list[TaskID] = []
 
-    def video(name: str, steps: int) -> None:
+    def video(name: str, cuts: int, known: int) -> None:
         for task in tasks:
             progress.remove_task(task)
-        tasks[:] = [progress.add_task(printable(name), total=steps)]
+        tasks[:] = [progress.add_task(printable(name), total=cuts, completed=known)]
 
     return Watch(
         on_video=video,
-        on_steps=lambda steps: progress.advance(tasks[0], steps),
+        on_steps=lambda cuts: progress.advance(tasks[0], cuts),
+        on_cell=measured.append,
         on_note=lambda text: console.note(text),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ VOID = 255
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
 
 
-def read_annotation(path: Path) -> np.ndarray:
+def read_annotation(path: Path, *, black_and_white: bool | None = None) -> np.ndarray:
     """Read an indexed PNG as object ids (H, W) uint8, 0 background, 255 void.
 
-    A picture in black and white (DAVIS-2016) gives ids 0 and 1.
+    A picture in black and white (DAVIS-2016) gives ids 0 and 1. Whether a grey one is that, or has ids and void, it
+    can tell by itself only if it has other values; see `is_black_and_white` for a whole sequence.
 
     Raises
     ------
@@ -34,7 +36,32 @@ def read_annotation(path: Path) -> np.ndarray:
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read as an annotation ({why})") from None
-    return (grey > 127).astype(np.uint8) if set(np.unique(grey)) <= {0, 255} else grey
+    if black_and_white is None:
+        black_and_white = _has_no_ids(grey)
+    return (grey > 127).astype(np.uint8) if black_and_white else grey
+
+
+def is_black_and_white(files: Sequence[Path]) -> bool:
+    """Return whether the annotations of a sequence are black and white: grey, and no id in any of them.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read.
+    """
+    return all(_is_grey(path) and _has_no_ids(read_annotation(path, black_and_white=False)) for path in files)
+
+
+def _is_grey(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.mode != "P"
+    except (*_DAMAGE, Image.DecompressionBombError):  # said by what reads it
+        return True
+
+
+def _has_no_ids(grey: np.ndarray) -> bool:
+    return not ((grey > 0) & (grey < VOID)).any()
 
 
 def read_annotations(folder: Path) -> dict[str, Path]:

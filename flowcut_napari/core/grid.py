@@ -164,7 +164,11 @@ def short(value: Any) -> str:
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        rounded = f"{value:.6g}"
+        # Values that differ must not look alike: a folder of masks has this name.
+        return rounded if abs(float(rounded) - value) <= 1e-12 * abs(value) else repr(value)
+    return str(value)
 
 
 def _steps(text: str, listed: str) -> list[str]:

@@ -6,13 +6,13 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from flowcut_napari.core.annotations import VOID, read_annotation, read_annotations
+from flowcut_napari.core.annotations import VOID, is_black_and_white, read_annotation, read_annotations
 from flowcut_napari.core.boundaries import Contour, mask_contour
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.frames import safe_name
@@ -222,7 +222,11 @@ def _of_folder(folder: Path) -> VideoTruth:
 
 
 def _read_labels(files: tuple[Path, ...], place: int) -> FrameTruth:
-    return FrameTruth.of_labels(read_annotation(files[place]))
+    return FrameTruth.of_labels(read_annotation(files[place], black_and_white=_is_black_and_white(files)))
+
+
+# By sequence: a frame with nothing but void looks like one in black and white.
+_is_black_and_white = lru_cache(maxsize=64)(is_black_and_white)
 
 
 def _of_json(path: Path) -> GroundTruth:

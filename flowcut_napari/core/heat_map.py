@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from flowcut_napari.core.errors import printable
 from flowcut_napari.core.grid import Axis, Grid, Setting, short
 
 # Dark blue over green to yellow: even steps look even, also without colour (values of viridis).
@@ -21,6 +22,8 @@ _COLOURS = np.array(
 )
 _PAPER, _INK, _FAINT, _BLANK = (24, 26, 31), (232, 234, 237), (150, 154, 162), (52, 55, 62)
 _CELL, _MARGIN, _HEADER, _TITLE = (72, 44), 18, 92, 30
+# Cells of a map that would be wider or taller are smaller, and have no numbers in them.
+_LARGEST = 2400
 
 
 def colour_of(value: float) -> tuple[int, int, int]:
@@ -64,21 +67,27 @@ def heat_map(title: str, words: str, grid: Grid, values: Mapping[Setting, float 
     Parameters
     ----------
     title, words : str
-        The heading, and a line below it.
+        The heading, and a line below it, both without what is not printable.
     grid : Grid
     values : mapping of Setting to (float or None)
         Settings without a value are left blank.
     """
+    words = printable(words)
     across, down, others = map_axes(grid)
     rows: Sequence[Any] = down.values if down else ("",)
     parts = list(product(*(axis.values for axis in others)))
     small, text, large = (ImageFont.load_default(points) for points in (14, 16, 26))
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     left = max(measure.textlength(short(value), small) for value in rows) + 12
-    wide = max([_CELL[0], *(measure.textlength(short(value), small) + 10 for value in across.values)])
+    room = max([_CELL[0], *(measure.textlength(short(value), small) + 10 for value in across.values)])
+    wide, tall = min(room, _LARGEST / len(across.values)), min(_CELL[1], _LARGEST / len(rows))
+    has_numbers = wide == room and tall == _CELL[1]
+    lines = (2 if wide > 6 else 0, 2 if tall > 6 else 0)  # between cells
+    # So many cells from one label to the next.
+    each_column, each_row = -int(-room // wide), -int(-20 // tall)
     one_width = int(left + wide * len(across.values) + _MARGIN)
     above = _TITLE if others else 0
-    one_height = above + _CELL[1] * len(rows) + 46
+    one_height = above + int(tall * len(rows)) + 46
     columns = max(1, min(len(parts), 1400 // one_width))
     size = (
         max(_MARGIN + columns * (one_width + _MARGIN), int(measure.textlength(words, text)) + 2 * _MARGIN, 420),
@@ -86,7 +95,7 @@ def heat_map(title: str, words: str, grid: Grid, values: Mapping[Setting, float 
     )
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, 14), title, _INK, large)
+    draw.text((_MARGIN, 14), printable(title), _INK, large)
     draw.text((_MARGIN, 52), words, _FAINT, text)
     known = [value for value in values.values() if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
@@ -99,22 +108,24 @@ def heat_map(title: str, words: str, grid: Grid, values: Mapping[Setting, float 
         if label:
             draw.text((x, y - 24), label, _INK, text)
         for row, row_value in enumerate(rows):
-            top = y + row * _CELL[1]
-            draw.text((x - 8, top + _CELL[1] / 2), short(row_value) if down else "", _FAINT, small, anchor="rm")
+            top = y + row * tall
+            if down and row % each_row == 0:
+                draw.text((x - 8, top + tall / 2), short(row_value), _FAINT, small, anchor="rm")
             for column, value in enumerate(across.values):
                 chosen = dict(zip((axis.name for axis in others), part, strict=True)) | {across.name: value}
                 if down:
                     chosen[down.name] = row_value
                 found = of_values.get(tuple(chosen[name] for name in names))
-                box = (x + column * wide, top, x + (column + 1) * wide - 2, top + _CELL[1] - 2)
+                box = (x + column * wide, top, x + (column + 1) * wide - lines[0], top + tall - lines[1])
                 fill = _BLANK if found is None else colour_of((found - low) / (high - low) if high > low else 1.0)
                 draw.rectangle(box, fill)
                 middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-                draw.text(middle, "-" if found is None else f"{found:.3f}", ink_on(fill), small, anchor="mm")
+                if has_numbers:
+                    draw.text(middle, "-" if found is None else f"{found:.3f}", ink_on(fill), small, anchor="mm")
                 if found is not None and found == high:
-                    draw.rectangle(box, outline=(255, 255, 255), width=3)
-        bottom = y + len(rows) * _CELL[1]
-        for column, value in enumerate(across.values):
+                    draw.rectangle(box, outline=(255, 255, 255), width=3 if has_numbers else 1)
+        bottom = y + int(len(rows) * tall)
+        for column, value in list(enumerate(across.values))[::each_column]:
             draw.text((x + (column + 0.5) * wide, bottom + 2), short(value), _FAINT, small, anchor="ma")
         draw.text((x, bottom + 22), f"{across.name} across" + (f", {down.name} down" if down else ""), _FAINT, small)
     return sheet

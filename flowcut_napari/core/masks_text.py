@@ -56,9 +56,10 @@ class MasksEncoder:
         return b"".join([*pieces, b"}}\n"])
 
 
-def _frame_text(frame: FrameMasks, file: str | None) -> bytes:
+def frame_to_json(frame: FrameMasks, file: str | None) -> dict[str, Any]:
+    """Return a frame as it stands in a masks file; `file` is its own picture."""
     # By name, not by `asdict`: that copies everything, and takes several times as long.
-    content = {
+    return {
         "index": frame.index,
         "file": file,
         "partner": frame.partner,
@@ -66,7 +67,10 @@ def _frame_text(frame: FrameMasks, file: str | None) -> bytes:
         "instances": [{name: getattr(instance, name) for name in _INSTANCE} for instance in frame.instances],
         "rejected": [{name: getattr(rejected, name) for name in _REJECTED} for rejected in frame.rejected],
     }
-    return _compact(content)
+
+
+def _frame_text(frame: FrameMasks, file: str | None) -> bytes:
+    return _compact(frame_to_json(frame, file))
 
 
 def _decision_text(decision: Decision, _: None) -> bytes:

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 
 from flowcut_napari.core.clips import curate_video
 from flowcut_napari.core.masks import Rle
-from flowcut_napari.core.pseudo_masks import FrameMasks
+from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Rejected
 from flowcut_napari.core.store import VideoMasks
 
 
@@ -38,9 +38,9 @@ class Proxies:
     consistency : float
         IoU of the foreground with that of the next frame, mean; 0 where either has none.
     crf_agreement : float
-        IoU of masks before and after the CRF, mean.
+        IoU of masks before and after the CRF, those dropped for it too, mean.
     eigengap : float
-        Gap after the second eigenvalue of the first cut of a frame, mean.
+        Gap after the second eigenvalue of the first cut of a frame, kept or not, mean.
     """
 
     masks: float
@@ -71,7 +71,7 @@ def measure_proxies(masks: VideoMasks) -> Proxies:
         matched_share=next_frame.masks / looked_at if next_frame and looked_at else None,
         weakest_iou=float(np.mean(weakest)) if weakest else None,
         consistency=_mean(consistencies(frames)),
-        crf_agreement=_mean([one.crf_iou for frame in frames for one in frame.instances if one.crf_iou is not None]),
+        crf_agreement=_mean([iou for frame in frames for iou in _crf_ious(frame)]),
         eigengap=_mean([gap for frame in frames if (gap := first_eigengap(frame)) is not None]),
     )
 
@@ -86,8 +86,16 @@ def consistencies(frames: Sequence[FrameMasks]) -> list[float]:
 
 
 def first_eigengap(frame: FrameMasks) -> float | None:
-    """Return the gap after the second eigenvalue of the first mask of a frame, None if a person drew it or none is."""
-    return frame.instances[0].eigengap if frame.instances else None
+    """Return the gap after the second eigenvalue of the first cut of a frame, kept or not; None if there is none."""
+    cuts: tuple[Instance | Rejected, ...] = (*frame.instances, *frame.rejected)
+    return next((cut.eigengap for cut in cuts if cut.iteration == 1), None)
+
+
+def _crf_ious(frame: FrameMasks) -> list[float]:
+    """Return the IoU before and after the CRF of all masks; of those dropped for it, too, which agree the least."""
+    kept = [one.crf_iou for one in frame.instances if one.crf_iou is not None]
+    dropped = [one.iou for one in frame.rejected if one.reason in ("crf_iou", "empty") and one.iou is not None]
+    return kept + dropped
 
 
 def proxy_stats(videos: Sequence[Proxies]) -> dict[str, float | None]:

@@ -3,7 +3,8 @@
 J (region) and F (boundary) are those of DAVIS, by the code that also measures predictions (`measures`, `boundaries`).
 The foreground is the union of all instances of a frame: the question of DAVIS-2016. Instances are given to objects one
 to one, frame by frame, so that the mean of J and F is highest: pseudo-masks have no identity over time that could be
-asked for more. Void counts for nothing and has no boundary.
+asked for more. What is found or missed is counted by J alone, over pairs of which there are as many as can be. Void
+counts for nothing and has no boundary.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class FrameScore:
     objects : tuple of ObjectScore
         Those that can be seen in it.
     masks : int
-        Its masks, those apart that lie in void altogether.
+        Its masks, without those that lie in void for the most part and fit no object.
+    overlaps : tuple of tuple of float
+        J of every mask (rows) with every object (columns), both in order.
     """
 
     index: int
@@ -76,10 +79,16 @@ class FrameScore:
     f: float
     objects: tuple[ObjectScore, ...]
     masks: int
+    overlaps: tuple[tuple[float, ...], ...]
 
     def found(self, iou: float = 0.5) -> int:
-        """Return how many objects were found with a J above `iou`."""
-        return sum(item.j > iou for item in self.objects)
+        """Return how many objects were found with a J above `iou`.
+
+        Pairs are one to one, as many as can be. Where objects are given masks by J and F, one can be left with a worse
+        mask for the good of another; that is no reason to call it missed.
+        """
+        good = np.array(self.overlaps, dtype=np.float64).reshape(len(self.overlaps), len(self.objects)) > iou
+        return int(good[linear_sum_assignment(good, maximize=True)].sum())
 
     @property
     def missed(self) -> int:
@@ -124,17 +133,24 @@ class VideoScore:
 def score_frame(frame: FrameMasks, truth: FrameTruth) -> FrameScore:
     """Measure the masks of a frame, which have the size of its ground truth."""
     outside = ~truth.void
-    masks = {instance.id: instance.mask & outside for instance in frame.instances}
-    masks = {number: mask for number, mask in masks.items() if mask.any()}
+    whole = {instance.id: instance.mask for instance in frame.instances}
+    masks = {number: part for number, mask in whole.items() if (part := mask & outside).any()}
     found = _union(masks, outside.shape)
     j = region_similarity(found, truth.foreground)
     f = f_measure(mask_contour(found), truth.foreground_contour)
     if len(masks) == 1 and len(truth.seen) == 1:  # the union is the instance, and its numbers are known
         number = next(iter(masks))
         scores = [ObjectScore(item, number, j, f) for item in truth.seen]
+        overlaps = np.array([[j]])
     else:
-        scores = list(_assign(masks, truth))
-    return FrameScore(frame.index, j, f, tuple(scores), len(masks))
+        overlaps, fs = _overlaps(masks, truth)
+        scores = list(_assign(list(masks), list(truth.seen), overlaps, fs))
+    # As COCO has it for crowds: what lies there for the most part is neither right nor wrong.
+    counted = sum(
+        bool((row > 0.5).any()) or 2 * int(part.sum()) >= int(whole[number].sum())
+        for (number, part), row in zip(masks.items(), overlaps, strict=True)
+    )
+    return FrameScore(frame.index, j, f, tuple(scores), counted, tuple(map(tuple, overlaps.tolist())))
 
 
 def score_video(masks: VideoMasks, truth: GroundTruth, *, only_annotated: bool = False) -> VideoScore:
@@ -159,14 +175,14 @@ def score_video(masks: VideoMasks, truth: GroundTruth, *, only_annotated: bool =
     return VideoScore(masks.video.name, tuple(score_frame(frame, wanted) for frame, wanted in frames))
 
 
-def score_stats(videos: Sequence[VideoScore]) -> dict[str, float | int]:
+def score_stats(videos: Sequence[VideoScore]) -> dict[str, float | int | None]:
     """Return the numbers of many videos, each with the name of what it is a mean of.
 
     ``J-Mean`` and its like are of the foreground, means over the frames of a sequence and then over sequences, with
     the names and definitions of DAVIS. ``... (frames)`` are means over all frames, ``... (objects)`` are of
     instances, means over the frames of an object and then over objects. ``Recall@50`` is the share of objects, frame
-    by frame, that were found with a J above 0.5. ``found``, ``missed`` and ``spurious`` count objects and masks, frame
-    by frame.
+    by frame, that were found with a J above 0.5. Where there are no objects these are None. ``found``, ``missed`` and
+    ``spurious`` count objects and masks, frame by frame.
     """
     frames = [frame for video in videos for frame in video.frames]
     seen = sum(len(frame.objects) for frame in frames)
@@ -183,10 +199,10 @@ def score_stats(videos: Sequence[VideoScore]) -> dict[str, float | int]:
         "F-Decay": _mean(item.decay for item in f),
         "J-Mean (frames)": _mean(frame.j for frame in frames),
         "F-Mean (frames)": _mean(frame.f for frame in frames),
-        "J-Mean (objects)": _mean(item[0].mean for item in objects),
-        "F-Mean (objects)": _mean(item[1].mean for item in objects),
-        "Recall@50": sum(frame.found(0.5) for frame in frames) / seen if seen else 0.0,
-        "Recall@75": sum(frame.found(0.75) for frame in frames) / seen if seen else 0.0,
+        "J-Mean (objects)": _mean(item[0].mean for item in objects) if objects else None,
+        "F-Mean (objects)": _mean(item[1].mean for item in objects) if objects else None,
+        "Recall@50": sum(frame.found(0.5) for frame in frames) / seen if seen else None,
+        "Recall@75": sum(frame.found(0.75) for frame in frames) / seen if seen else None,
         "found": sum(frame.found() for frame in frames),
         "missed": sum(frame.missed for frame in frames),
         "spurious": sum(frame.spurious for frame in frames),
@@ -238,21 +254,25 @@ def score_union(masks: VideoMasks, annotations: Mapping[str, Path]) -> dict[int,
     }
 
 
-def _assign(masks: Mapping[int, np.ndarray], truth: FrameTruth) -> Iterator[ObjectScore]:
-    """Give masks to objects one to one, so that the mean of J and F is highest."""
+def _overlaps(masks: Mapping[int, np.ndarray], truth: FrameTruth) -> tuple[np.ndarray, np.ndarray]:
+    """Return J and F of every mask (rows) with every object."""
     j, f = np.zeros((2, len(masks), len(truth.seen)))
     for row, mask in enumerate(masks.values()):
         contour = mask_contour(mask)
         for column, (number, target) in enumerate(truth.seen.items()):
             j[row, column] = region_similarity(mask, target)
             f[row, column] = f_measure(contour, truth.contours[number])
+    return j, f
+
+
+def _assign(masks: Sequence[int], objects: Sequence[int], j: np.ndarray, f: np.ndarray) -> Iterator[ObjectScore]:
+    """Give masks to objects one to one, so that the mean of J and F is highest."""
     rows, columns = linear_sum_assignment(-(j + f) / 2)
     given = dict(zip(columns.tolist(), rows.tolist(), strict=True))
-    names = list(masks)
-    for column, number in enumerate(truth.seen):
+    for column, number in enumerate(objects):
         if column in given:
             place = given[column]
-            yield ObjectScore(number, names[place], float(j[place, column]), float(f[place, column]))
+            yield ObjectScore(number, masks[place], float(j[place, column]), float(f[place, column]))
         else:
             yield ObjectScore(number, None, 0.0, 0.0)
 

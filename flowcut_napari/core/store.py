@@ -269,8 +269,8 @@ def parse_masks(data: bytes, path: Path) -> VideoMasks:
         raise DamagedFileError(f"{path}: damaged ({_brief(error)})") from None
 
 
-class _Frame(BaseModel):
-    """A frame as it stands in the file."""
+class StoredFrame(BaseModel):
+    """A frame as it stands in a file."""
 
     model_config = STRICT
 
@@ -280,6 +280,25 @@ class _Frame(BaseModel):
     stop: StopReason
     instances: tuple[Instance, ...]
     rejected: tuple[Rejected, ...] = ()
+
+    def checked(self, video: VideoRecord) -> FrameMasks:
+        """Return the frame if it holds together and is of the video.
+
+        Raises
+        ------
+        ValueError
+            If not.
+        """
+        if max(self.index, self.partner or 0) >= video.frames:
+            raise ValueError(f"frame {max(self.index, self.partner or 0)} of a video of {video.frames}")
+        for instance in self.instances:
+            try:
+                instance.check((video.height, video.width))
+            except InputError as error:
+                raise ValueError(f"frame {self.index}: {error}") from None
+        if len({instance.id for instance in self.instances}) < len(self.instances):
+            raise ValueError(f"two masks of frame {self.index} have one id")
+        return FrameMasks(self.index, self.partner, self.stop, self.instances, self.rejected)
 
 
 class _File(BaseModel):
@@ -291,7 +310,7 @@ class _File(BaseModel):
     video: VideoRecord
     parameters: CutParameters
     provenance: dict[str, Any]
-    frames: tuple[_Frame, ...]
+    frames: tuple[StoredFrame, ...]
     decisions: dict[str, Any]
 
 
@@ -309,7 +328,7 @@ def _masks_of(file: _File) -> VideoMasks:
         video=video,
         parameters=file.parameters,
         provenance=file.provenance,
-        frames=tuple(_frame_of(frame, video) for frame in file.frames),
+        frames=tuple(frame.checked(video) for frame in file.frames),
         files={frame.index: _inner_path(frame.file) for frame in file.frames if frame.file is not None},
     )
     decisions = decisions_from_json(file.decisions, masks.basis, size)
@@ -317,19 +336,6 @@ def _masks_of(file: _File) -> VideoMasks:
         if missing := masks._missing(decision):
             raise ValueError(f"a decision about {missing}, which is not there")
     return replace(masks, decisions=decisions)
-
-
-def _frame_of(frame: _Frame, video: VideoRecord) -> FrameMasks:
-    if max(frame.index, frame.partner or 0) >= video.frames:
-        raise ValueError(f"frame {max(frame.index, frame.partner or 0)} of a video of {video.frames}")
-    for instance in frame.instances:
-        try:
-            instance.check((video.height, video.width))
-        except InputError as error:
-            raise ValueError(f"frame {frame.index}: {error}") from None
-    if len({instance.id for instance in frame.instances}) < len(frame.instances):
-        raise ValueError(f"two masks of frame {frame.index} have one id")
-    return FrameMasks(frame.index, frame.partner, frame.stop, frame.instances, frame.rejected)
 
 
 def _inner_path(file: str) -> str:

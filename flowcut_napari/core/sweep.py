@@ -1,44 +1,43 @@
 """A map instead of a guess: the masks of videos under every setting of a grid, measured.
 
 What frames are described by (features and flow) is computed once and kept in the cache; a grid over alpha and tau costs
-its cuts. Every measured cell, a video under a setting, is a line of ``cells.jsonl`` at once: a sweep that was ended
-goes on where it was, and a wider grid computes only what is new.
+its cuts. Every measured cell, a video under a setting, is a line of ``cells.jsonl`` at once, and the frames of those
+that are not whole wait in ``partial``: a sweep that was ended goes on where it was, and a wider grid computes only what
+is new.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import pickle
-import tempfile
-from collections import deque
+import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.description import FrameDescriber, description_key
-from flowcut_napari.core.errors import FlowCutError, InputError, OutputError
+from flowcut_napari.core.description import description_key
+from flowcut_napari.core.errors import InputError, OutputError
 from flowcut_napari.core.files import check_writable, lock_folder
 from flowcut_napari.core.grid import Grid, Setting
 from flowcut_napari.core.ground_truth import GroundTruth, VideoTruth
-from flowcut_napari.core.models import GPU_BATCH, ModelPlan
+from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.refine import CRF_INSTALL_HINT, crf_is_available
 from flowcut_napari.core.rerun import carry_over
+from flowcut_napari.core.scoring import FrameScore
 from flowcut_napari.core.store import VideoMasks, VideoRecord, load_masks, masks_basis, masks_path, update_masks
 from flowcut_napari.core.sweep_cells import Cell, measure_cell
 from flowcut_napari.core.sweep_journal import JOURNAL, append_cell, cell_key, read_journal, truth_fingerprint
-from flowcut_napari.core.sweep_work import Result, Share, sweep_description, sweep_frames
+from flowcut_napari.core.sweep_partial import PartialFrames
+from flowcut_napari.core.sweep_pool import SweepPool
+from flowcut_napari.core.sweep_work import Result, Share
 from flowcut_napari.core.video import Video, VideoEntry
 from flowcut_napari.core.video_job import choose_frames
-from flowcut_napari.core.workers import interrupts_held, one_thread, start_worker
 
-_CHUNK = 4
 # Settings that are cut together: their results wait in memory for all frames of a video.
 _TOGETHER = 64
+# Frames after which a cell is told of for the first time.
+_FIRST_TOLD = 4
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,47 @@ class SweepPlan:
 class Watch:
     """Who wants to know how a sweep goes on: what there is to do, what is done, and what is to be said."""
 
-    on_video: Callable[[str, int], None] = lambda name, steps: None
-    on_steps: Callable[[int], None] = lambda steps: None
+    # The name of a video, its cuts (all settings of all frames), and how many of them are known from before.
+    on_video: Callable[[str, int, int], None] = lambda name, cuts, known: None
+    on_steps: Callable[[int], None] = lambda cuts: None
     on_cell: Callable[[Cell], None] = lambda cell: None
+    # A cell as it looks after its first frames; costs a little, so only where somebody listens.
+    on_part: Callable[[Cell], None] | None = None
     on_note: Callable[[str], None] = lambda text: None
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """A video, the frames of it that are cut, and what they are measured by."""
+
+    video: Video
+    record: VideoRecord
+    indices: list[int]
+    files: dict[int, str]
+    truth: VideoTruth | None
+    places: dict[int, int]
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """A cell that is not known: its place in the grid, its key, and where its masks come from."""
+
+    place: int
+    key: str
+    setting: Setting
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """Cells of a video whose frames are described alike and cut together."""
+
+    plan: ModelPlan
+    missing: list[_Missing]
+
+
 class Sweeper:
-    """Runs a sweep into a folder with one set of processes; use it in a ``with`` statement.
+    """Runs a sweep into a folder with one set of processes; use it in a ``with`` statement, which holds the folder.
 
     Parameters
     ----------
@@ -95,7 +127,10 @@ class Sweeper:
     Raises
     ------
     InputError, WeightsError
-        If the models of any setting cannot be built, before anything is computed.
+        If weights are missing or not used; on entering, if another process sweeps into the folder or a model cannot
+        be built.
+    OutputError
+        On entering, if the folder cannot be written.
     """
 
     def __init__(
@@ -109,7 +144,6 @@ class Sweeper:
     ) -> None:
         self.plan = plan
         self.folder = folder
-        self.workers = max(1, workers)
         self.notices: list[str] = []
         if cache is not None and (trouble := cache.check()):
             self.notices.append(trouble)
@@ -128,17 +162,24 @@ class Sweeper:
         used = {name for setting in plan.grid.settings for name in _takers(setting.parameters)}
         if unused := sorted(set(plan.weights) - used):
             raise InputError(f"weights given for {unused[0]}, which no setting of this sweep uses")
-        self._models: dict[Hashable, Any] = {}
-        for model_plan, _ in self._groups:
-            model_plan.build(self._models)  # wrong weights are to be found out here, once
-        self._pool: ProcessPoolExecutor | None = None
-        self._others: list[Any] = []
+        self._pool = SweepPool(max(1, workers))
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Sweeper:
+        check_writable(self.folder)
+        self._held.enter_context(
+            lock_folder(self.folder, "sweep.lock", f"{self.folder}: another sweep is writing here")
+        )
+        with contextlib.ExitStack() as stack:
+            stack.push(self._held)
+            for model_plan, _ in self._groups:
+                self._pool.build(model_plan)  # wrong weights are to be found out here, once
+            stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._close_pool(at_once=kind is not None)
+        self._pool.close(at_once=kind is not None)
+        self._held.close()
 
     def run(self, entries: Sequence[VideoEntry], watch: Watch | None = None) -> list[Cell]:
         """Measure all cells that the folder does not hold yet; return all, in the order of videos and settings.
@@ -153,70 +194,89 @@ class Sweeper:
         watch = watch or Watch()
         for text in self.notices:
             watch.on_note(text)
-        check_writable(self.folder)
-        truths = {entry.name: self.plan.truth.video(entry.name) for entry in entries} if self.plan.truth else {}
-        with lock_folder(self.folder, "sweep.lock", f"{self.folder}: another sweep is writing here"):
-            known, damaged = read_journal(self.folder / JOURNAL)
-            if damaged:
-                watch.on_note(f"{self.folder / JOURNAL}: damaged in {damaged} lines, whose cells are measured again")
-            cells = []
-            for entry in entries:
-                cells += self._video(entry, truths.get(entry.name), known, watch)
+        known, damaged = read_journal(self.folder / JOURNAL)
+        if damaged:
+            lines = "1 line, whose cell is" if damaged == 1 else f"{damaged} lines, whose cells are"
+            watch.on_note(f"{self.folder / JOURNAL}: damaged in {lines} measured again")
+        if self.plan.truth is not None and len(entries) > 1:
+            for entry in entries:  # what does not fit is not to be found out after hours
+                self._look_at(entry)
+        cells = []
+        for entry in entries:
+            cells += self._video(self._look_at(entry), known, watch)
         return cells
 
-    def _video(
-        self, entry: VideoEntry, truth: VideoTruth | None, known: dict[str, dict[str, Any]], watch: Watch
-    ) -> list[Cell]:
+    def _look_at(self, entry: VideoEntry) -> _Looked:
         video = entry.open()
         record = VideoRecord.of(video)
         indices = choose_frames(self.plan.frames, video)
         files = {index: file for index in indices if (file := video.frame_file(index)) is not None}
+        truth = self.plan.truth.video(entry.name) if self.plan.truth else None
         places: dict[int, int] = {}
         if truth is not None:
             places = truth.places(record, files, indices, only_annotated=self.plan.only_annotated)
-        about = truth_fingerprint(truth, indices, places)
+            truth.frame(next(iter(places.values())), (video.height, video.width))  # one of another size is said now
+        return _Looked(video, record, indices, files, truth, places)
+
+    def _video(self, looked: _Looked, known: dict[str, dict[str, Any]], watch: Watch) -> list[Cell]:
+        record, frames = looked.record, len(looked.indices)
+        about = truth_fingerprint(looked.truth, looked.indices, looked.places)
         settings = self.plan.grid.settings
         found: dict[int, Cell] = {}
-        todo: list[tuple[ModelPlan, dict[str, Any], list[tuple[int, str]]]] = []
+        todo: list[_Todo] = []
         for model_plan, group in self._groups:
-            provenance = model_plan.provenance()
             missing = []
             for place in group:
-                made_with = _provenance(provenance, settings[place])
-                basis = masks_basis(record.fingerprint, settings[place].parameters, made_with)
+                provenance = _provenance(model_plan.provenance(), settings[place])
+                basis = masks_basis(record.fingerprint, settings[place].parameters, provenance)
                 key = cell_key(basis, about)
-                is_kept = self._has_masks(settings[place], record.name, basis, indices)
+                is_kept = self._has_masks(settings[place], record.name, basis, looked.indices)
                 if key in known and (is_kept or not self.plan.keep_masks):
-                    found[place] = Cell(record.name, settings[place], len(indices), known[key])
+                    found[place] = Cell(record.name, settings[place], frames, known[key])
                 else:
-                    missing.append((place, key))
+                    missing.append(_Missing(place, key, settings[place], provenance))
             todo += [
-                (model_plan, provenance, missing[start : start + _TOGETHER])
-                for start in range(0, len(missing), _TOGETHER)
+                _Todo(model_plan, missing[start : start + _TOGETHER]) for start in range(0, len(missing), _TOGETHER)
             ]
-        watch.on_video(record.name, len(indices) * len(settings))
-        watch.on_steps(len(indices) * len(found))
+        partial = [PartialFrames(self.folder, [item.key for item in task.missing], record) for task in todo]
+        there = [kept.read() for kept in partial]
+        known_cuts = frames * len(found)
+        known_cuts += sum(len(read) * len(task.missing) for read, task in zip(there, todo, strict=True))
+        watch.on_video(record.name, frames * len(settings), known_cuts)
         for place in sorted(found):
             watch.on_cell(found[place])
-        for model_plan, provenance, missing in todo:
-            chosen = tuple(settings[place].parameters for place, _ in missing)
-            columns: list[list[Result]] = [[] for _ in missing]
-            for results in self._cut(Share(video, model_plan, chosen, truth, places), indices):
-                for column, result in zip(columns, results, strict=True):
-                    column.append(result)
-                watch.on_steps(len(results))
-            for (place, key), column in zip(missing, columns, strict=True):
-                setting = settings[place]
-                frames = tuple(frame for frame, _ in column)
-                masks = VideoMasks(record, setting.parameters, _provenance(provenance, setting), frames, files)
-                if self.plan.keep_masks:
-                    self._save(masks, setting)
-                measures = measure_cell(masks, [score for _, score in column])
-                append_cell(self.folder / JOURNAL, key, measures)
-                found[place] = Cell(record.name, setting, len(indices), measures)
-                known[key] = dict(measures)
-                watch.on_cell(found[place])
+        for task, kept, read in zip(todo, partial, there, strict=True):
+            for item, measures in self._measure(task, looked, kept, read, watch):
+                append_cell(self.folder / JOURNAL, item.key, measures)
+                found[item.place] = Cell(record.name, item.setting, frames, measures)
+                known[item.key] = dict(measures)
+                watch.on_cell(found[item.place])
+            kept.remove()
         return [found[place] for place in sorted(found)]
+
+    def _measure(
+        self, task: _Todo, looked: _Looked, kept: PartialFrames, there: dict[int, list[Result]], watch: Watch
+    ) -> Iterator[tuple[_Missing, dict[str, float | None]]]:
+        """Cut the frames that are not there yet under the settings of a task; yield the measures of each."""
+        chosen = tuple(item.setting.parameters for item in task.missing)
+        share = Share(looked.video, task.plan, chosen, looked.truth, looked.places)
+        left = [index for index in looked.indices if index not in there]
+        results = dict(there)
+        told = _FIRST_TOLD
+        for index, of_frame in zip(left, self._pool.cut(share, left), strict=True):
+            results[index] = of_frame
+            kept.append(of_frame)
+            watch.on_steps(len(of_frame))
+            if watch.on_part is not None and told <= len(results) < len(looked.indices):
+                # At each doubling: all of them together take no longer than the whole.
+                told = 2 * len(results)
+                for item, (masks, scores) in zip(task.missing, _columns(task.missing, looked, results), strict=True):
+                    measures = measure_cell(masks, scores)
+                    watch.on_part(Cell(looked.record.name, item.setting, len(results), measures))
+        for item, (masks, scores) in zip(task.missing, _columns(task.missing, looked, results), strict=True):
+            if self.plan.keep_masks:
+                self._save(masks, item.setting)
+            yield item, measure_cell(masks, scores)
 
     def _masks_file(self, setting: Setting, video: str) -> Path:
         folder = self.folder / "masks" / setting.text().replace(", ", "_").replace(" ", "-").replace("/", "-")
@@ -239,94 +299,25 @@ class Sweeper:
         # What a person drew on or decided about the masks that are there is kept, as with any other run.
         update_masks(path, lambda there: carry_over(there, masks) if there is not None else masks)
 
-    def _cut(self, share: Share, indices: list[int]) -> Iterator[list[Result]]:
-        """Yield for every frame, in order, its results under the settings of a share."""
-        describes = share.plan.device == "cpu"
-        if self.workers == 1:
-            describer = share.plan.build(self._models)
-            for chunk in _chunks(indices, GPU_BATCH):
-                for description in _described(describer, share.video, chunk):
-                    with one_thread():
-                        results = share.results(description)
-                    yield results
-            return
-        with tempfile.TemporaryDirectory(prefix="flowcut-") as folder:
-            packed = Path(folder) / "share.pickle"
-            packed.write_bytes(pickle.dumps(share))
-            pending: deque[Future[list[list[Result]]]] = deque()
-            try:
-                for task in self._tasks(share, packed, indices, describes):
-                    pending.append(self._submit(share.plan, *task))
-                    if len(pending) > 2 * self.workers:
-                        yield from pending.popleft().result()
-                while pending:
-                    yield from pending.popleft().result()
-            except BrokenProcessPool:
-                self._close_pool(at_once=True)
-                raise FlowCutError(
-                    f"{share.video.name}: a worker process was ended from outside, most likely for want of memory; "
-                    "try fewer --workers"
-                ) from None
-            finally:
-                for future in pending:
-                    future.cancel()
-
-    def _tasks(self, share: Share, packed: Path, indices: list[int], describes: bool) -> Iterator[tuple[Any, ...]]:
-        if describes:
-            for chunk in _chunks(indices, max(1, min(_CHUNK, len(indices) // (2 * self.workers)))):
-                yield sweep_frames, packed, list(chunk)
-            return
-        describer = share.plan.build(self._models)
-        for chunk in _chunks(indices, GPU_BATCH):
-            for description in describer.describe(share.video, chunk):
-                # The flow field is not cut, its features are: two megabytes less to send.
-                yield sweep_description, packed, replace(description, flow=None)
-
-    def _submit(self, plan: ModelPlan, *task: Any) -> Future[list[list[Result]]]:
-        if self._pool is None:
-            self._others = multiprocessing.active_children()
-            self._pool = ProcessPoolExecutor(
-                self.workers,
-                # A forked child of a process that has used threads or CUDA can hang.
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=start_worker,
-                initargs=(plan, False),
-            )
-        # A pool starts its processes one by one, as tasks come.
-        with interrupts_held():
-            return self._pool.submit(*task)
-
-    def _close_pool(self, *, at_once: bool) -> None:
-        if self._pool is None:
-            return
-        children = [child for child in multiprocessing.active_children() if child not in self._others]
-        self._pool.shutdown(wait=not at_once, cancel_futures=True)
-        if at_once:
-            for child in children:
-                child.terminate()
-        self._pool = None
-
 
 def _takers(parameters: CutParameters) -> tuple[str, ...]:
     return parameters.features, parameters.flow
+
+
+def _columns(
+    missing: Sequence[_Missing], looked: _Looked, results: Mapping[int, list[Result]]
+) -> Iterator[tuple[VideoMasks, list[FrameScore | None]]]:
+    """Yield for every setting the masks of all frames that there are, and their scores."""
+    indices = sorted(results)
+    for column, item in enumerate(missing):
+        of_setting = [results[index][column] for index in indices]
+        frames = tuple(frame for frame, _ in of_setting)
+        files = {index: looked.files[index] for index in indices if index in looked.files}
+        masks = VideoMasks(looked.record, item.setting.parameters, item.provenance, frames, files)
+        yield masks, [score for _, score in of_setting]
 
 
 def _provenance(of_plan: dict[str, Any], setting: Setting) -> dict[str, Any]:
     """Return provenance as a run with this setting alone would have it: settings of one plan may differ in the CRF."""
     crf = "pydensecrf" if setting.parameters.crf and crf_is_available() else None
     return {**of_plan, "crf": crf, "notes": [], "created": None, "seconds": None}
-
-
-def _described(describer: FrameDescriber, video: Video, chunk: Sequence[int]) -> Iterator[Any]:
-    described = describer.describe(video, chunk)
-    while True:
-        # Not around a yield: what the caller does between two frames keeps its threads.
-        with one_thread():
-            description = next(described, None)
-        if description is None:
-            return
-        yield description
-
-
-def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (indices[start : start + size] for start in range(0, len(indices), size))

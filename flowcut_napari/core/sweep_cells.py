@@ -59,7 +59,7 @@ def measure_cell(masks: VideoMasks, scores: Sequence[FrameScore | None]) -> dict
     scored = tuple(score for score in scores if score is not None)
     if scored:
         stats = score_stats([VideoScore(masks.video.name, scored)])
-        measures |= {name: float(stats[key]) for name, key in SCORES.items()}
+        measures |= {name: None if (value := stats[key]) is None else float(value) for name, key in SCORES.items()}
     proxies = asdict(measure_proxies(masks))
     return measures | {name: proxies[name] for name in PROXIES}
 

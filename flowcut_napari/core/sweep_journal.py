@@ -15,14 +15,15 @@ from flowcut_napari.core.ground_truth import VideoTruth
 
 JOURNAL = "cells.jsonl"
 # Raised when the same masks give other numbers than before.
-_VERSION = 1
+_VERSION = 2
 
 
 def truth_fingerprint(truth: VideoTruth | None, indices: Sequence[int], places: Mapping[int, int]) -> str:
     """Return a short hash of what a cell depends on besides the video and the setting."""
     digest = hashlib.sha256(json.dumps([_VERSION, list(indices), sorted(places.items())]).encode())
     if truth is not None:
-        digest.update(f"{truth.place}{truth.changed()}".encode())
+        # However its path was written.
+        digest.update(f"{os.path.realpath(truth.place)}{truth.changed()}".encode())
     return digest.hexdigest()
 
 

@@ -30,20 +30,22 @@ def run(parent: ParentPipes, job: SweepJob) -> None:
             grid=job.grid,
             frames=job.frames,
             truth=open_ground_truth(job.ground_truth) if job.ground_truth is not None else None,
+            only_annotated=job.only_annotated,
             weights={name: path for name, path in machine.weights.items() if name in names},
             device=machine.device,
         )
         watch = Watch(
-            on_video=lambda _, total: parent.send(SweepStarted(total)),
+            on_video=lambda _, total, known: parent.send(SweepStarted(total, known)),
             on_steps=lambda cuts: parent.send(SweepStep(cuts)),
-            on_cell=lambda cell: parent.send(SweepCell(cell)),
+            on_cell=lambda cell: parent.send(SweepCell(cell, is_whole=True)),
+            on_part=lambda cell: parent.send(SweepCell(cell, is_whole=False)),
             on_note=lambda text: parent.send(SweepNote(text)),
         )
         # What is downloaded from a window is asked for there, by name.
         cache = ArrayCache(limit_gb=machine.cache_limit_gb)
         with Sweeper(plan, job.out, workers=job.workers, cache=cache, fetch=False) as sweeper:
             cells = sweeper.run([job.entry], watch)
-        write_report(job.out, cells, job.grid, job.measure)
+            write_report(job.out, cells, job.grid, job.measure)
         parent.send(SweepDone(time.monotonic() - began))
     except MissingWeightsError as error:
         parent.send(Failed(0, str(error), error.names))

@@ -24,6 +24,7 @@ class SweepJob:
     measure : str
     frames : slice
     ground_truth : Path or None
+    only_annotated : bool
     machine : Machine
     workers : int
     """
@@ -34,29 +35,32 @@ class SweepJob:
     measure: str
     frames: slice
     ground_truth: Path | None
+    only_annotated: bool
     machine: Machine
     workers: int
 
 
 @dataclass(frozen=True)
 class SweepStarted:
-    """The models are loaded; so many cuts are to be made, all settings of all frames."""
+    """The models are loaded; so many cuts are to be made, all settings of all frames, and so many are known."""
 
     total: int
+    known: int
 
 
 @dataclass(frozen=True)
 class SweepStep:
-    """So many more of them are done; the first time those that were known already."""
+    """So many more of them are done."""
 
     cuts: int
 
 
 @dataclass(frozen=True)
 class SweepCell:
-    """A setting is measured."""
+    """A setting is measured, or, if it `is_whole` not, its first frames are."""
 
     cell: Cell
+    is_whole: bool
 
 
 @dataclass(frozen=True)

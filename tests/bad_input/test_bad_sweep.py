@@ -53,6 +53,33 @@ def test_presets_stand_side_by_side_with_the_features_that_are_asked_for(server:
     assert "weakest_iou" in table.out.partition("best weakest_iou")[0]
 
 
+def test_what_contradicts_itself_is_one_line(server: Any, clip: Path, out: Path) -> None:
+    server.run(["sweep", clip, "-o", out, "--presets", "--preset", "handmade"]).fails_with("--presets", "handmade")
+    _sweep(server, out, clip, "--vary", "alpha=0,1", "--alpha", "0.5").fails_with("alpha is given and varied")
+    assert not out.exists()
+
+
+def test_a_video_that_fails_leaves_the_table_of_those_before_it(
+    server: Any, tmp_path: Path, clip: Path, out: Path
+) -> None:
+    second = tmp_path / "second"
+    shutil.copytree(clip, second)
+    last = sorted(second.iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:200])
+    run = _sweep(server, out, clip, second, "--vary", "tau=0.3,0.6")
+    run.fails_with(last.name)
+    assert "tables and heat maps of 1 of 2 videos" in run.err
+    assert (out / "sweep.csv").read_text().count(f"\n{clip.name},") == 2
+    shutil.copy(sorted(clip.iterdir())[-1], last)
+    _sweep(server, out, clip, second, "--vary", "tau=0.3,0.6").succeeds_silently()
+    assert (out / "heatmap-second.png").exists()
+    cells = (out / "cells.jsonl").read_text()
+    # Of fewer videos: what is left of the others would pass for it.
+    _sweep(server, out, clip, "--vary", "tau=0.3,0.6").succeeds_silently()
+    assert not list(out.glob("heatmap-*.png"))
+    assert (out / "cells.jsonl").read_text() == cells
+
+
 def test_masks_that_cannot_be_kept_are_one_line(server: Any, clip: Path, out: Path) -> None:
     out.mkdir()
     (out / "masks").write_text("a file")

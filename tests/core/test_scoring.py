@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import made_masks
@@ -15,7 +16,7 @@ from flowcut_napari.core import InputError
 from flowcut_napari.core.ground_truth import FrameTruth, open_ground_truth
 from flowcut_napari.core.masks import encode_rle
 from flowcut_napari.core.proxies import measure_proxies
-from flowcut_napari.core.pseudo_masks import FrameMasks, Instance
+from flowcut_napari.core.pseudo_masks import FrameMasks, Instance, Rejected
 from flowcut_napari.core.scoring import (
     FrameScore,
     ObjectScore,
@@ -122,6 +123,59 @@ def test_found_missed_and_spurious_are_counted_one_to_one() -> None:
     assert score.objects[1].j == 0.6
 
 
+def test_an_object_is_found_by_its_mask_though_that_was_given_to_another_for_the_mean() -> None:
+    truth = np.zeros((20, 100), dtype=np.uint8)
+    truth[:, 10:50], truth[:, 50:60] = 1, 2
+    found = np.zeros_like(truth)
+    found[:, 28:56] = 1  # J 0.48 with 1, 0.19 with 2
+    found[:, 8:28] = 2  # J 0.43 with 1, nothing of 2
+    found_by_mean = score_frame(_masks(found), FrameTruth.of_labels(truth))
+    assert [item.instance for item in found_by_mean.objects] == [2, 1]
+    assert (found_by_mean.found(0.4), found_by_mean.found(0.45), found_by_mean.found(0.1)) == (1, 1, 2)
+
+
+def test_a_mask_that_lies_in_void_for_the_most_part_is_neither_right_nor_wrong() -> None:
+    truth = np.zeros((20, 60), dtype=np.uint8)
+    truth[5:15, 5:15], truth[:, 40:] = 1, 255
+    for left, spurious in ((31, 0), (29, 1)):  # of twenty columns eleven or nine in void
+        found = np.zeros_like(truth)
+        found[5:15, 5:15], found[3:9, left : left + 20] = 1, 2
+        score = score_frame(_masks(found), FrameTruth.of_labels(truth))
+        assert (score.found(), score.spurious, score.masks) == (1, spurious, 1 + spurious)
+    # One that fits an object is right, however much of it lies in void.
+    truth[:, 15:40] = 255
+    found = np.zeros_like(truth)
+    found[5:15, 5:40] = 1
+    score = score_frame(_masks(found), FrameTruth.of_labels(truth))
+    assert (score.j, score.found(), score.spurious, score.masks) == (1.0, 1, 0, 1)
+
+
+def test_recall_of_no_objects_is_nothing_at_all() -> None:
+    empty = np.zeros((10, 10), dtype=np.uint8)
+    stats = score_stats([VideoScore("s", (score_frame(_masks(empty), FrameTruth.of_labels(empty)),))])
+    assert [stats[name] for name in ("Recall@50", "J-Mean (objects)", "found")] == [None, None, 0]
+
+
+def test_a_grey_sequence_has_ids_in_all_of_its_frames_or_in_none(tmp_path: Path) -> None:
+    def write(name: str, *frames: np.ndarray) -> None:
+        (tmp_path / name).mkdir()
+        for index, labels in enumerate(frames):
+            Image.fromarray(labels).save(tmp_path / name / f"{index:05d}.png")
+
+    void = np.zeros((10, 20), dtype=np.uint8)
+    void[:, 15:] = 255
+    seen = void.copy()
+    seen[2:8, 2:8] = 1
+    write("ids", seen, void)
+    write("black-and-white", void, void)
+    truth = open_ground_truth(tmp_path)
+    with_ids, without = truth.video("ids"), truth.video("black-and-white")
+    assert [list(with_ids.frame(place, (10, 20)).objects) for place in (0, 1)] == [[1], []]
+    assert with_ids.frame(1, (10, 20)).void.sum() == 50
+    assert list(without.frame(1, (10, 20)).objects) == [1]
+    assert not without.frame(0, (10, 20)).void.any()
+
+
 def test_an_object_without_any_mask_has_no_part_right() -> None:
     # As large as the frame it has no contour either, and an F of 1 for nothing found.
     score = score_frame(_masks(np.zeros((20, 20), np.uint8)), FrameTruth.of_labels(np.ones((20, 20), np.uint8)))
@@ -149,7 +203,9 @@ def test_a_frame_without_objects_is_right_if_it_has_no_masks() -> None:
 
 def test_means_over_frames_sequences_and_objects_are_told_apart() -> None:
     def frame(index: int, *js: float) -> FrameScore:
-        return FrameScore(index, js[0], 1.0, tuple(ObjectScore(n, n, j, 1.0) for n, j in enumerate(js, start=1)), 2)
+        objects = tuple(ObjectScore(n, n, j, 1.0) for n, j in enumerate(js, start=1))
+        overlaps = tuple(tuple(map(float, row)) for row in np.diag(js))
+        return FrameScore(index, js[0], 1.0, objects, 2, overlaps)
 
     long = VideoScore("long", tuple(frame(index, 0.9) for index in range(3)))
     short = VideoScore("short", (frame(0, 0.1, 0.8),))
@@ -208,3 +264,16 @@ def test_masks_that_come_and_go_are_not_consistent() -> None:
     masks: VideoMasks = made_masks.of_masks([{1: square}, {}, {}, {1: square}], size=(4, 12))
     assert measure_proxies(masks).consistency == 0.0
     assert measure_proxies(made_masks.of_masks([{}, {}], size=(4, 12))).matched_share is None
+
+
+def test_cuts_that_were_dropped_speak_for_the_frame_too() -> None:
+    square = np.ones((4, 12), dtype=bool)
+    masks = made_masks.of_masks([{1: square}, {}], size=(4, 12))
+    kept = replace(masks.frames[0].instances[0], iteration=1, eigengap=0.4, crf_iou=0.9)
+    dropped = Rejected(1, "crf_iou", 0.1, 0.2, 0.01, 0.1, (0, 0))
+    frames = (replace(masks.frames[0], instances=(kept,)), replace(masks.frames[1], rejected=(dropped,)))
+    measured = measure_proxies(replace(masks, frames=frames))
+    assert measured.eigengap == pytest.approx((0.4 + 0.1) / 2)
+    assert measured.crf_agreement == pytest.approx((0.9 + 0.2) / 2)
+    # Of a frame whose first cut is neither kept nor told of there is none.
+    assert measure_proxies(masks).eigengap is None

@@ -13,7 +13,7 @@ from conftest import write_frames
 from PIL import Image
 
 from flowcut_napari.core import ArrayCache, CutParameters, InputError, load_masks, open_video, save_masks, segment_video
-from flowcut_napari.core.grid import Axis, Grid, Setting
+from flowcut_napari.core.grid import Axis, Grid, Setting, short
 from flowcut_napari.core.ground_truth import open_ground_truth
 from flowcut_napari.core.heat_map import heat_map
 from flowcut_napari.core.refine import crf_is_available
@@ -131,7 +131,7 @@ def test_a_sweep_goes_on_where_it_was_and_a_wider_grid_computes_what_is_new(clip
     assert len(lines) == 2
     (out / JOURNAL).write_text(lines[0] + "\n" + lines[1][:20])  # as a process leaves it that is killed
     steps: list[int] = []
-    watch = Watch(on_steps=steps.append)
+    watch = Watch(on_video=lambda _, cuts, known: steps.append(known), on_steps=steps.append)
     again = _sweep(Grid.make(BASE, [Axis.parse("tau=0.3,0.6,0.8")]), clip, out, watch)
     assert again[:2] == first
     assert steps == [5, *[2] * 5]  # five frames known, two settings cut anew
@@ -139,6 +139,68 @@ def test_a_sweep_goes_on_where_it_was_and_a_wider_grid_computes_what_is_new(clip
     steps.clear()
     assert _sweep(Grid.make(BASE, [Axis.parse("tau=0.3,0.6,0.8")]), clip, out, watch) == again
     assert steps == [15]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sweep_that_was_ended_within_a_video_goes_on_with_the_next_frame(
+    clip: Path, tmp_path: Path, workers: int
+) -> None:
+    grid = Grid.make(BASE, [Axis.parse("tau=0.3,0.6")])
+    truth = open_ground_truth(_truth(tmp_path / "truth", clip))
+    whole = _sweep(grid, clip, tmp_path / "whole", truth=truth)
+    steps: list[int] = []
+
+    def step(cuts: int) -> None:
+        steps.append(cuts)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        _sweep(grid, clip, out, Watch(on_steps=step), workers, truth=truth)
+    assert not (out / JOURNAL).exists()
+    (partial,) = (out / "partial").iterdir()
+    with partial.open("ab") as stream:
+        stream.write(b'\n{"results": [{"masks": {"index": 4, "fi')  # as a process leaves it that is killed
+    steps.clear()
+    watch = Watch(on_video=lambda _, cuts, known: steps.append(known), on_steps=steps.append)
+    assert _sweep(grid, clip, out, watch, workers, truth=truth) == whole
+    assert steps == [6, 2, 2]  # three frames known under two settings
+    assert not (out / "partial").exists()
+
+
+def test_cells_are_told_of_before_they_are_whole(clip: Path, tmp_path: Path) -> None:
+    grid = Grid.make(BASE, [Axis.parse("tau=0.3,0.6")])
+    told: list[Cell] = []
+    cells = _sweep(grid, clip, tmp_path / "out", Watch(on_part=told.append))
+    first = _sweep(grid, clip, tmp_path / "first", frames=slice(0, 4))
+    assert told == first
+    assert {cell.frames for cell in cells} == {5}
+
+
+def test_ground_truth_that_does_not_fit_the_last_video_is_found_before_the_first_is_cut(
+    clip: Path, tmp_path: Path
+) -> None:
+    second = write_frames(tmp_path / "second", 5, (96, 128))
+    folder = _truth(tmp_path / "truth", clip)
+    _truth(folder, second)
+    Image.fromarray(np.zeros((50, 60), dtype=np.uint8)).save(folder / "second" / "00000.png")
+    grid = Grid.make(BASE, [Axis.parse("tau=0.3")])
+    steps: list[int] = []
+    plan = SweepPlan(grid, truth=open_ground_truth(folder))
+    with Sweeper(plan, tmp_path / "out") as sweeper, pytest.raises(InputError, match="60x50"):
+        sweeper.run([*find_videos(clip), *find_videos(second)], Watch(on_steps=steps.append))
+    assert not steps
+
+
+def test_the_folder_is_held_until_the_sweep_has_written_its_report(clip: Path, tmp_path: Path) -> None:
+    plan = SweepPlan(Grid.make(BASE, [Axis.parse("tau=0.3")]))
+    with Sweeper(plan, tmp_path / "out") as sweeper:
+        sweeper.run(find_videos(clip))
+        with pytest.raises(InputError, match="another sweep"), Sweeper(plan, tmp_path / "out"):
+            pass
+    with Sweeper(plan, tmp_path / "out"):
+        pass
 
 
 @pytest.mark.parametrize("measures", [{"eigengap": "x"}, {"eigengap": float("nan")}, {"eigengap": True}, [1], None])
@@ -150,7 +212,7 @@ def test_a_damaged_line_is_measured_again_and_said(clip: Path, tmp_path: Path, m
     journal.write_text(json.dumps({**line, "measures": measures}) + "\n")
     said: list[str] = []
     assert _sweep(grid, clip, tmp_path / "out", Watch(on_note=said.append)) == first
-    assert len(said) == 1 and "damaged in 1 lines" in said[0]
+    assert len(said) == 1 and "damaged in 1 line, whose cell is measured again" in said[0]
 
 
 def test_kept_masks_are_those_of_the_setting_and_nothing_done_by_hand_is_lost(clip: Path, tmp_path: Path) -> None:
@@ -212,6 +274,20 @@ def test_every_axis_beyond_two_has_a_map_for_each_value() -> None:
     assert row.height < one.height
     blank = heat_map("Sweep", "J", _made("alpha=0,1")[0], {})
     assert blank.size[0] > 0
+
+
+def test_a_long_axis_gets_small_cells_and_no_huge_picture() -> None:
+    grid, values = _made("alpha=0:1:0.002", "tau=0.1,0.2")
+    picture = heat_map("long", "a\nb", grid, values)
+    assert picture.width < 2700
+    grid, values = _made("tau=0.1,0.2,0.3", "alpha=0.5")
+    assert heat_map("short", "J", grid, values).height < 300
+    grid, values = _made("alpha=0:1:0.01", "tau=0.1:0.9:0.01")
+    assert max(heat_map("large", "J", grid, values).size) < 2700
+
+
+def test_values_that_differ_never_look_alike() -> None:
+    assert (short(0.3), short(0.1234567), short(0.12345678), short(1e-5)) == ("0.3", "0.1234567", "0.12345678", "1e-05")
 
 
 def _made(*texts: str) -> tuple[Grid, dict[Setting, float | None]]:

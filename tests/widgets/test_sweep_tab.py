@@ -133,7 +133,7 @@ def test_other_measures_of_the_same_cells_are_shown_without_a_new_sweep(tab: Swe
     sweep = _swept(tab)
     names = [tab.measure.itemData(place) for place in range(tab.measure.count())]
     tab.measure.setCurrentIndex(names.index("consistency"))
-    tab._choose_measure(0)
+    tab.measure.activated.emit(0)
     assert sweep.grid is not None
     first = sweep.grid.settings[0]
     assert sweep.value(first) == sweep.cells[first].measures["consistency"]
@@ -154,6 +154,51 @@ def test_the_map_of_another_video_is_not_shown_beside_this_one(tab: SweepTab, be
     bench.open(str(place / "clip"))
     wait_until(lambda: bench.video is not None and bench.video.name == "clip", "the first video")
     assert sweep.best is not None and tab.map.isVisibleTo(tab) and not tab.text.text().startswith("clip")
+
+
+def test_what_the_user_chose_outlives_another_video_and_a_panel_that_was_closed(
+    tab: SweepTab, bench: Workbench, root: Path, tmp_path: Path
+) -> None:
+    QTest.keyClicks(tab.out, "/chosen")
+    tab.workers.setValue(1)
+    tab.measure.setCurrentIndex(tab.measure.findData("F"))
+    tab.measure.activated.emit(0)
+    again = SweepTab(bench)
+    assert (again.out.text(), again.workers.value(), again.measure.currentData()) == (tab.out.text(), 1, "F")
+    place = root / "JPEGImages" / "480p"
+    write_frames(place / "other", 4, (96, 128))
+    bench.open(str(place / "other"))
+    wait_until(lambda: bench.video is not None and bench.video.name == "other", "the other video")
+    assert again.out.text() == tab.out.text()
+    # It has no ground truth, and F cannot be had; with the next one it is back.
+    assert (again.truth.text(), again.measure.currentData()) == ("", "eigengap")
+    bench.open(str(place / "clip"))
+    wait_until(lambda: bench.video is not None and bench.video.name == "clip", "the first video")
+    assert (again.truth.text(), again.measure.currentData()) == (str(root), "F")
+    again.deleteLater()
+
+
+def test_a_cancelled_sweep_goes_on_where_it_was(tab: SweepTab, root: Path) -> None:
+    folder = root / "JPEGImages" / "480p" / "clip"
+    for index in range(6, 120):
+        os.link(folder / f"{index % 6:05d}.png", folder / f"{index:05d}.png")
+    tab.truth.setText("")
+    tab._on_truth("")
+    tab._bench.open(str(folder))
+    tab.run()
+    sweep = tab.controller
+    parts: list[int | None] = []
+    sweep.cells_changed.connect(lambda: parts.append(sweep.first_frames))
+    wait_until(lambda: sweep.first_frames is not None, "the first frames", 60)
+    assert "so far of the first 4 frames" in tab.cell_text.text()
+    tab.cancel.click()
+    assert "goes on from there" in tab.text.text()
+    made = sweep.progress.done
+    assert 24 <= made < sweep.progress.total
+    _swept(tab)
+    assert sweep.progress.known >= made
+    assert sweep.first_frames is None and "so far" not in tab.cell_text.text()
+    assert {cell.frames for cell in sweep.cells.values()} == {120}
 
 
 def test_one_parameter_alone_is_a_row(tab: SweepTab) -> None:
@@ -230,7 +275,10 @@ def test_ground_truth_that_does_not_fit_fails_with_its_reason_and_the_tab_goes_o
     wait_until(_is_over(tab.controller), "the end")
     assert tab.controller.progress.state == "failed"
     assert "6 frames, its ground truth" in tab.text.text()
-    assert "--annotated-only" not in tab.text.text()
+    assert "'annotated frames only' leaves out" in tab.text.text()
+    assert "--" not in tab.text.text()
+    tab.only_annotated.setChecked(True)
+    assert {cell.frames for cell in _swept(tab).cells.values()} == {6}
     tab.truth.setText("")
     tab._on_truth("")
     assert "J" not in [tab.measure.itemData(place) for place in range(tab.measure.count())]

@@ -30,12 +30,13 @@ _MODULE = "flowcut_napari.live.sweep_job"
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How far a sweep is, in cuts: all settings of all frames."""
+    """How far a sweep is, in cuts: all settings of all frames; some are `known` from before and took no time."""
 
     state: State = "idle"
     done: int = 0
     total: int = 0
     seconds: float = 0.0
+    known: int = 0
     trouble: Trouble | None = None
     notes: tuple[str, ...] = ()
 
@@ -56,13 +57,14 @@ class SweepProgress:
             return "loading models …"
         if self.state == "running":
             text = f"{self.done} of {self.total} cuts"
-            if not self.done or not self.seconds:
+            made = self.done - self.known
+            if not made or not self.seconds:
                 return text
-            return f"{text}, {duration((self.total - self.done) * self.seconds / self.done)} left"
+            return f"{text}, {duration((self.total - self.done) * self.seconds / made)} left"
         if self.state == "done":
             return f"{self.total} cuts in {duration(self.seconds)}; click a cell to see its masks"
         if self.state == "cancelled":
-            return "cancelled; a cell is kept once all its frames are measured"
+            return "cancelled; what is measured is kept, and Sweep goes on from there"
         if self.state == "failed":
             return readable(self.trouble) if self.trouble is not None else "failed"
         return ""
@@ -96,6 +98,8 @@ class SweepController(QObject):
         # What was swept last, and what is known of it.
         self.job: SweepJob | None = None
         self.cells: dict[Setting, Cell] = {}
+        # Those of them that are of the first frames only, so far.
+        self.part: set[Setting] = set()
         self._began = 0.0
         self._process = WorkerProcess(_MODULE, bench.preferences.environment(), self)
         self._process.answered.connect(self._on_answer)
@@ -134,13 +138,23 @@ class SweepController(QObject):
         frames, truth, out = settings.check()
         choose_frames(frames, bench.video)
         check_writable(out)
-        return SweepJob(self._entry(), out, grid, settings.measure, frames, truth, bench.machine, settings.workers)
+        return SweepJob(
+            entry=self._entry(),
+            out=out,
+            grid=grid,
+            measure=settings.measure,
+            frames=frames,
+            ground_truth=truth,
+            only_annotated=settings.only_annotated and truth is not None,
+            machine=bench.machine,
+            workers=settings.workers,
+        )
 
     def start(self, job: SweepJob) -> None:
         """Start a sweep; one at a time."""
         if self.progress.is_going_on:
             return
-        self.job, self.cells = job, {}
+        self.job, self.cells, self.part = job, {}, set()
         self.cells_changed.emit()
         self._set(SweepProgress("starting"))
         self._process.send(job)
@@ -155,15 +169,23 @@ class SweepController(QObject):
         """End the sweep without another word. May be called again."""
         self._process.drop()
 
-    def show_measure(self, measure: str) -> None:
-        """Show another measure of the same cells."""
-        self.settings = replace(self.settings, measure=measure)
-        self.cells_changed.emit()
+    def choose(self, **fields: Any) -> None:
+        """Take what the user says of these fields of the settings; an empty folder is the suggested one again."""
+        said = {name for name in fields if fields[name] != "" or name != "out"}
+        chosen = (self.settings.chosen - set(fields)) | said
+        self.settings = replace(self.settings, **fields, chosen=chosen)
+        if "measure" in fields:
+            self.cells_changed.emit()
 
     def value(self, setting: Setting) -> float | None:
         """Return the measure of a setting, None where it is not known."""
         cell = self.cells.get(setting)
         return cell.measures.get(self.settings.measure) if cell is not None else None
+
+    @property
+    def first_frames(self) -> int | None:
+        """Of how many frames cells are that are not whole yet; None if all are whole."""
+        return min((self.cells[setting].frames for setting in self.part), default=None)
 
     @property
     def best(self) -> Setting | None:
@@ -181,7 +203,7 @@ class SweepController(QObject):
         settings = self.grid.settings if self.grid else ()
         return next((setting for setting in settings if setting.parameters == self._bench.parameters), None)
 
-    def choose(self, setting: Setting) -> None:
+    def go_to(self, setting: Setting) -> None:
         """Set the sliders to a setting: its masks are seen at once."""
         self._bench.set_parameters(setting.parameters)
 
@@ -195,7 +217,7 @@ class SweepController(QObject):
         progress = self.progress
         if isinstance(answer, SweepStarted):
             self._began = time.monotonic()
-            self._set(replace(progress, state="running", total=answer.total))
+            self._set(replace(progress, state="running", total=answer.total, done=answer.known, known=answer.known))
         elif isinstance(answer, SweepStep):
             seconds = time.monotonic() - self._began
             self._set(replace(progress, done=progress.done + answer.cuts, seconds=seconds))
@@ -203,6 +225,7 @@ class SweepController(QObject):
             self._set(replace(progress, notes=(*progress.notes, printable(answer.text))))
         elif isinstance(answer, SweepCell):
             self.cells[answer.cell.setting] = answer.cell
+            (self.part.discard if answer.is_whole else self.part.add)(answer.cell.setting)
             self.cells_changed.emit()
         elif isinstance(answer, SweepDone):
             self._process.drop()

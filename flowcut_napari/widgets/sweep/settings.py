@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flowcut_napari.core.cache import expand_home
@@ -13,6 +13,7 @@ from flowcut_napari.core.parameters import CutParameters
 from flowcut_napari.core.sweep_cells import SCORES, check_measure
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.video_job import parse_frames
+from flowcut_napari.core.workers import default_workers
 
 # What can be swept here, and the values that are offered.
 VALUES = {
@@ -27,6 +28,7 @@ VALUES = {
     "crf": "yes, no",
     "crf_min_iou": "0.3, 0.5, 0.7",
 }
+ONLY_ANNOTATED = "annotated frames only"
 # Names of measures on the tab.
 TITLES = {
     "J": "J, region",
@@ -44,7 +46,11 @@ TITLES = {
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """What the controls of the tab say, as text; `down` is empty where one parameter is swept alone."""
+    """What the controls of the tab say, as text; `down` is empty where one parameter is swept alone.
+
+    `chosen` names the fields that the user said something about: the others follow the video that is looked at.
+    `wanted` is the measure that the user chose, which is not always to be had.
+    """
 
     across: str = "tau"
     across_values: str = VALUES["tau"]
@@ -52,9 +58,12 @@ class SweepSettings:
     down_values: str = VALUES["alpha"]
     frames: str = "0::4"
     ground_truth: str = ""
+    only_annotated: bool = False
     measure: str = "eigengap"
+    wanted: str = ""
     out: str = ""
-    workers: int = 1
+    workers: int = field(default_factory=default_workers)
+    chosen: frozenset[str] = frozenset()
 
     def grid(self, parameters: CutParameters) -> Grid:
         """Return the settings of the sweep: those parameters but for what is varied.
@@ -112,4 +121,4 @@ def window_words(text: str) -> str:
     >>> window_words("--frames 9:x: give START:STOP:STEP")
     'frames 9:x: give START:STOP:STEP'
     """
-    return text.removeprefix("--").replace("; --annotated-only leaves out the frames that have no annotation", "")
+    return text.removeprefix("--").replace("--annotated-only leaves", f"{ONLY_ANNOTATED!r} leaves")

@@ -7,11 +7,13 @@ from typing import Any
 
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
     QLineEdit,
+    QMenu,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -24,12 +26,19 @@ from flowcut_napari.core.errors import FlowCutError, printable
 from flowcut_napari.core.frames import safe_name
 from flowcut_napari.core.grid import Setting
 from flowcut_napari.core.parameters import CutParameters
-from flowcut_napari.core.workers import default_workers
+from flowcut_napari.widgets import rows
 from flowcut_napari.widgets.notices import text_label
 from flowcut_napari.widgets.run.controller import default_out
 from flowcut_napari.widgets.sweep.controller import sweep_of
 from flowcut_napari.widgets.sweep.heat import HeatMap
-from flowcut_napari.widgets.sweep.settings import TITLES, VALUES, measures_for, truth_beside, window_words
+from flowcut_napari.widgets.sweep.settings import (
+    ONLY_ANNOTATED,
+    TITLES,
+    VALUES,
+    measures_for,
+    truth_beside,
+    window_words,
+)
 from flowcut_napari.widgets.tune.form import blocked
 from flowcut_napari.widgets.workbench import Workbench
 
@@ -43,8 +52,6 @@ class SweepTab(QWidget):
         super().__init__(parent)
         self._bench = bench
         self.controller = sweep_of(bench)
-        # Until the user says something, they are those of the video that is looked at.
-        self._chosen: set[str] = set()
         self.across, self.across_values = self._axis("across", "tau")
         self.down, self.down_values = self._axis("down", "alpha")
         self.frames = _line(
@@ -57,6 +64,9 @@ class SweepTab(QWidget):
             "none: proxies only",
             "DAVIS root, folder of sequences of PNG, or YouTube-VIS json with the right masks",
         )
+        self.only_annotated = QCheckBox(ONLY_ANNOTATED)
+        self.only_annotated.setObjectName("sweep only annotated")
+        self.only_annotated.setToolTip("Leave out the frames that have no annotation; otherwise that is an error")
         self.out = _line("sweep out", "", "Folder for tables, heat maps and what was measured")
         self.measure = QComboBox()
         self.measure.setObjectName("measure")
@@ -66,18 +76,28 @@ class SweepTab(QWidget):
         self.workers.setRange(1, 256)
         self.workers.setSuffix(" processes")
         self.workers.setToolTip("Processes; the result does not depend on their number")
-        self.start = _button("sweep", "Sweep", "Cut the frames with every setting of the grid and measure the masks")
-        self.cancel = _button(
-            "cancel sweep", "Cancel", "End the sweep; a cell is kept once all its frames are measured"
+        self.start = rows.push_button(
+            "sweep", "Sweep", "Cut the frames with every setting of the grid and measure the masks", self.run
+        )
+        self.cancel = rows.push_button(
+            "cancel sweep",
+            "Cancel",
+            "End the sweep; what is measured is kept, and the next one goes on from there",
+            self.controller.cancel,
         )
         self.bar = QProgressBar()
         self.bar.setObjectName("sweep progress")
         self.text = text_label("sweep text")
         self.map = HeatMap(self.controller)
         self.cell_text = text_label("cell text")
-        self.use_best = _button("use best", "Use the best", "Set the sliders to the setting with the highest value")
-        self.copy = _button(
-            "copy cell", "Copy command", "Copy the command line that makes the masks of where the sliders are"
+        self.use_best = rows.push_button(
+            "use best", "Use the best", "Set the sliders to the setting with the highest value", self._choose_best
+        )
+        self.copy = rows.push_button(
+            "copy cell",
+            "Copy command",
+            "Copy the command line that makes the masks of where the sliders are",
+            self._copy_command,
         )
         self._lay_out()
         self._show_settings()
@@ -90,8 +110,11 @@ class SweepTab(QWidget):
         form.addRow("Across", _row((self.across, 0), (self.across_values, 1)))
         form.addRow("Down", _row((self.down, 0), (self.down_values, 1)))
         form.addRow("Frames", _row((self.frames, 1), (self.workers, 0)))
-        form.addRow("Truth", _row((self.truth, 1), (self._browser("browse truth", self.truth, "ground_truth"), 0)))
-        form.addRow("Save to", _row((self.out, 1), (self._browser("browse sweep out", self.out, "out"), 0)))
+        form.addRow("Truth", _row((self.truth, 1), (self._truth_button(), 0)))
+        form.addRow("", self.only_annotated)
+        browse = rows.push_button("browse sweep out", "…", "Choose the folder", self._ask_out)
+        browse.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        form.addRow("Save to", _row((self.out, 1), (browse, 0)))
         form.addRow("Measure", self.measure)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
@@ -109,17 +132,13 @@ class SweepTab(QWidget):
         for name, box, line in (("across", self.across, self.across_values), ("down", self.down, self.down_values)):
             box.activated.connect(self._choose_across if name == "across" else self._choose_down)
             line.textEdited.connect(self._take)
-        for line in (self.frames, self.truth, self.out):
-            line.textEdited.connect(self._take)
+        self.frames.textEdited.connect(self._take)
         self.truth.textEdited.connect(self._on_truth)
         self.out.textEdited.connect(self._on_out)
+        self.only_annotated.toggled.connect(self._take)
         self.workers.valueChanged.connect(self._take)
         self.measure.activated.connect(self._choose_measure)
-        self.start.clicked.connect(self._run)
-        self.cancel.clicked.connect(self.controller.cancel)
-        self.map.chosen.connect(self.controller.choose)
-        self.use_best.clicked.connect(self._choose_best)
-        self.copy.clicked.connect(self._copy_command)
+        self.map.chosen.connect(self.controller.go_to)
         self.controller.changed.connect(self.show_progress)
         self.controller.cells_changed.connect(self.show_cells)
         bench.parameters_changed.connect(self.show_cells)
@@ -137,13 +156,11 @@ class SweepTab(QWidget):
 
     def show_video(self) -> None:
         """Suggest ground truth and a folder for the video that is looked at."""
-        video = self._bench.video
-        if video is not None and "ground_truth" not in self._chosen:
+        video, settings = self._bench.video, self.controller.settings
+        if video is not None and "ground_truth" not in settings.chosen:
             truth = truth_beside(video)
-            self.truth.setText("" if truth is None else str(truth))
-            self.truth.setCursorPosition(0)
-            self._show_measures("J" if truth is not None else "eigengap")
-        if video is not None and "out" not in self._chosen:
+            self._show_truth("" if truth is None else str(truth))
+        if video is not None and "out" not in settings.chosen:
             # A folder for each video: tables and maps of another one are not overwritten.
             self.out.setText(str(default_out(video).with_name("flowcut-sweep") / safe_name(video.name)))
             self.out.setCursorPosition(0)
@@ -173,7 +190,10 @@ class SweepTab(QWidget):
         self.map.setVisible(controller.grid is not None)
         self.use_best.setEnabled(best is not None and best != present)
         self.copy.setEnabled(present is not None)
-        self.cell_text.setText(describe_cells(controller.settings.measure, self._known(best), self._known(present)))
+        lines = [describe_cells(controller.settings.measure, self._known(best), self._known(present))]
+        if controller.grid is not None and (frames := controller.first_frames) is not None:
+            lines.append(f"so far of the first {frames} frames; the map settles with the rest")
+        self.cell_text.setText("\n".join(line for line in lines if line))
         self.cell_text.setVisible(bool(self.cell_text.text()))
 
     def _known(self, setting: Setting | None) -> tuple[Setting, float] | None:
@@ -194,33 +214,57 @@ class SweepTab(QWidget):
         tip = f"Its values: a list such as 1, 2, 4, or START:STOP:STEP with the last included ({name})"
         return box, _line(f"{name} values", "0.3:0.7:0.1 or 0.3, 0.5", tip)
 
-    def _browser(self, name: str, line: QLineEdit, field: str) -> QPushButton:
-        button = _button(name, "…", "Choose the folder")
-
-        def browse() -> None:
-            if chosen := QFileDialog.getExistingDirectory(self, "FlowCut", line.text()):
-                line.setText(chosen)
-                line.setCursorPosition(0)
-                self._chosen.add(field)
-                self._show_measures(self.controller.settings.measure)
-                self._take()
-
-        button.clicked.connect(browse)
+    def _truth_button(self) -> QPushButton:
+        button = QPushButton("…")
+        button.setObjectName("browse truth")
+        button.setToolTip("Choose the ground truth")
+        button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        menu = QMenu(button)
+        menu.addAction("DAVIS root or folder of sequences…").triggered.connect(self._ask_truth_folder)
+        menu.addAction("YouTube-VIS json…").triggered.connect(self._ask_truth_file)
+        button.setMenu(menu)
         return button
+
+    def _ask_truth_folder(self) -> None:
+        self._choose_truth(QFileDialog.getExistingDirectory(self, "Ground truth", self.truth.text()))
+
+    def _ask_truth_file(self) -> None:
+        kinds = "YouTube-VIS (*.json)"
+        self._choose_truth(QFileDialog.getOpenFileName(self, "Ground truth", self.truth.text(), kinds)[0])
+
+    def _choose_truth(self, chosen: str) -> None:
+        if chosen:
+            self.controller.choose(ground_truth=chosen)
+            self._show_truth(chosen)
+            self._take()
+
+    def _ask_out(self) -> None:
+        if chosen := QFileDialog.getExistingDirectory(self, "Folder of the sweep", self.out.text()):
+            self.controller.choose(out=chosen)
+            self.out.setText(chosen)
+            self.out.setCursorPosition(0)
+
+    def _show_truth(self, text: str) -> None:
+        self.truth.setText(text)
+        self.truth.setCursorPosition(0)
+        self._follow_truth(text)
+
+    def _follow_truth(self, text: str) -> None:
+        """Offer what can be measured; unless the user chose something else, J where there is ground truth."""
+        self.only_annotated.setVisible(bool(text.strip()))
+        self._show_measures(self.controller.settings.wanted or "J")
 
     def _show_settings(self) -> None:
         settings = self.controller.settings
-        if settings.workers == 1:
-            settings = self.controller.settings = replace(settings, workers=default_workers())
         for box, name in ((self.across, settings.across), (self.down, settings.down)):
             box.setCurrentIndex(max(0, box.findData(name)))
         self.across_values.setText(settings.across_values)
         self.down_values.setText(settings.down_values)
         self.frames.setText(settings.frames)
-        self.truth.setText(settings.ground_truth)
+        self.only_annotated.setChecked(settings.only_annotated)
+        self._show_truth(settings.ground_truth)
         self.out.setText(settings.out)
         self.workers.setValue(settings.workers)
-        self._show_measures(settings.measure)
 
     def _show_measures(self, wanted: str) -> None:
         names = measures_for(has_truth=bool(self.truth.text().strip()))
@@ -239,6 +283,7 @@ class SweepTab(QWidget):
             down_values=self.down_values.text(),
             frames=self.frames.text(),
             ground_truth=self.truth.text(),
+            only_annotated=self.only_annotated.isChecked(),
             measure=self.measure.currentData() or "eigengap",
             out=self.out.text(),
             workers=self.workers.value(),
@@ -254,24 +299,20 @@ class SweepTab(QWidget):
         self.down_values.setEnabled(bool(name))
         self._take()
 
-    def _on_truth(self, _: str) -> None:
-        self._chosen.add("ground_truth")
-        self._show_measures(self.controller.settings.measure)
+    def _on_truth(self, text: str) -> None:
+        self.controller.choose(ground_truth=text)
+        self._follow_truth(text)
         self._take()
 
     def _on_out(self, text: str) -> None:
-        (self._chosen.add if text.strip() else self._chosen.discard)("out")
+        self.controller.choose(out=text.strip() and text)
 
     def _choose_measure(self, _: int) -> None:
-        self._take()
-        self.controller.show_measure(self.measure.currentData())
-
-    def _run(self) -> None:
-        self.run()
+        self.controller.choose(measure=self.measure.currentData(), wanted=self.measure.currentData())
 
     def _choose_best(self) -> None:
         if (best := self.controller.best) is not None:
-            self.controller.choose(best)
+            self.controller.go_to(best)
 
     def _copy_command(self) -> None:
         if (present := self.controller.present) is not None:
@@ -303,15 +344,6 @@ def _line(name: str, placeholder: str, tip: str) -> QLineEdit:
     line.setPlaceholderText(placeholder)
     line.setToolTip(tip)
     return line
-
-
-def _button(name: str, text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setObjectName(name)
-    button.setToolTip(tip)
-    if text == "…":
-        button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-    return button
 
 
 def _row(*widgets: tuple[QWidget, int]) -> QHBoxLayout:
