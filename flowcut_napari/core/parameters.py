@@ -27,8 +27,9 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
     "handmade": {
         "features": "handmade",
         "flow": "dis",
-        "alpha": 0.4,
+        "alpha": 0.5,
         "tau": 0.45,
+        "gap": 1,
         "max_instances": 3,
         "max_eigenvalue": 0.07,
         "crf_min_iou": 0.3,
@@ -91,7 +92,7 @@ class CutParameters(BaseModel):
         title="Gap",
         ge=1,
         le=10_000,
-        description="frames between a frame and its flow partner",
+        description="frames between a frame and its flow partner; more for what moves slowly",
         json_schema_extra=_slider(12, 1, "frames"),
     )
     both_ways: bool = Field(
