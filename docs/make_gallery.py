@@ -41,7 +41,7 @@ def main() -> None:
     _, panel = viewer.window.add_plugin_dock_widget("flowcut-napari", "FlowCut")
     bench, tabs = panel.bench, panel.tabs
     bench.set_parameters(
-        bench.parameters.preset("handmade").with_changes(alpha=0.8, max_instances=2, max_eigenvalue=1.0)
+        bench.parameters.preset("handmade").with_changes(alpha=0.8, gap=4, max_instances=2, max_eigenvalue=1.0)
     )
     panel.video_bar.open_sample()
     until(lambda: bench.video)

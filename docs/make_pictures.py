@@ -34,7 +34,7 @@ PAPER, INK = (24, 26, 31), (232, 234, 237)
 
 def main() -> None:
     """Write docs/images/story.png and docs/images/dataset.png."""
-    parameters = CutParameters.preset("handmade").with_changes(alpha=0.8, max_instances=2, max_eigenvalue=1.0)
+    parameters = CutParameters.preset("handmade").with_changes(alpha=0.8, gap=4, max_instances=2, max_eigenvalue=1.0)
     video = open_video(f"{sample.sample_folder()}::{sample.NAME}")
     draw_story(video, parameters)
     draw_dataset(video, parameters)

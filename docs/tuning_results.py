@@ -43,9 +43,9 @@ partner is not seen. These are 24 frames a second of fast things.
 """
 _STEPS_WORDS = """
 What `score` and `sweep` gave, each step on top of those above it; all was chosen on the tuning sequences. J of the
-foreground; beside it how many masks a frame fit no object with a J above 0.5. The last is not in the preset: it takes
-twice the flow. Further ideas that were built and measured on part of these frames, and why they were dropped (motion
-compensation, several gaps fused, forward-backward checks, superpixels, boundary patches, finer grids), are in
+foreground; beside it how many masks a frame fit no object with a J above 0.5, with CRF. The last is not in the preset:
+it takes twice the flow. Further ideas that were built and measured on part of these frames, and why they were dropped
+(motion compensation, several gaps fused, forward-backward checks, superpixels, boundary patches, finer grids), are in
 [handmade.md](handmade.md).
 """
 _PRESET_WORDS = """
@@ -161,7 +161,7 @@ def _alpha_tables(bench: _Bench, flow: str) -> Iterator[str]:
 
 
 def _gap_table(bench: _Bench) -> Iterator[str]:
-    yield _GAP_WORDS
+    yield _GAP_WORDS.lstrip()
     words = ["no CRF", "CRF"][: len(bench.crf)]
     yield "| flow | gap | " + " | ".join(f"{which}, {w}" for which in ("tuned on", "others") for w in words) + " |"
     yield "| --- | --- |" + " --- |" * (2 * len(words))
@@ -184,7 +184,7 @@ def _tuned_and_others(groups: Sequence[Sequence[Cell]]) -> list[str]:
 
 
 def _steps_table(bench: _Bench) -> Iterator[str]:
-    yield _STEPS_WORDS
+    yield _STEPS_WORDS.lstrip()
     words = ["no CRF", "CRF"][: len(bench.crf)]
     shown = " | ".join(f"{which}, {word}" for which in ("tuned on", "others") for word in words)
     yield f"| setting | flow | {shown} | spurious, others |"
@@ -235,7 +235,7 @@ def _preset_table(bench: _Bench) -> Iterator[str]:
         CutParameters(), [Axis.parse("tau=0.15,0.25,0.35,0.45,0.6")], presets=COMPARED_PRESETS, changes=changes
     )
     own_cells, swept_cells = bench.cells(own), bench.cells(swept)
-    yield _PRESET_WORDS
+    yield _PRESET_WORDS.lstrip()
     yield "| preset | tau | all | not tuned on | F | masks a frame | best tau | all | not tuned on |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for setting in own.settings:
@@ -276,7 +276,7 @@ def _proxy_tables(bench: _Bench) -> Iterator[str]:
             means = f"{np.mean(between_settings):.2f} | {low:.2f} | {np.mean(between_videos):.2f}"
             rows.append(f"| {name} | {means} | {chosen:.3f} |")
     *_, ideal = _correlations(cells, "J")
-    yield _PROXY_WORDS
+    yield _PROXY_WORDS.lstrip()
     yield f"J itself would choose {ideal:.3f} (no CRF); the preset's own setting gives {_at_preset(cells):.3f}.\n"
     yield "| proxy | between settings | lowest | between videos | J chosen |"
     yield "| --- | --- | --- | --- | --- |"

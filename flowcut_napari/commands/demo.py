@@ -52,8 +52,8 @@ def run_demo(out: Path, *, workers: int | None = None, as_json: bool = False) ->
     folder = sample.sample_folder()
     address = f"{folder}::{sample.NAME}"
     _clear(out)
-    # One of the toys never moves: the picture must weigh more than where everything moves.
-    parameters = CutParameters.preset("handmade").with_changes(alpha=0.8, max_instances=2, max_eigenvalue=1.0)
+    # The toys move slowly, and one of them never: a larger gap, and the picture weighs more.
+    parameters = CutParameters.preset("handmade").with_changes(alpha=0.8, gap=4, max_instances=2, max_eigenvalue=1.0)
     settings = Settings(parameters, {}, "cpu")
     code = run_masks([address], out, settings, preview=True, workers=workers, as_json=False, quiet=as_json)
     if code:

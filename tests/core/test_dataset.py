@@ -199,7 +199,7 @@ def test_the_provenance_says_what_became_of_everything(out: Path, tmp_path: Path
     assert report.empty == ["still"]
     assert about["yield"]["1"]["dropped_clips"] == {"no_match": 1}
     assert [video["name"] for video in about["videos"]] == ["boat", "car", "still"]
-    assert about["stage1"][0]["parameters"]["alpha"] == 0.4
+    assert about["stage1"][0]["parameters"]["alpha"] == 0.5
     assert about["stage2"] == [about["parameters"]] == [CurationParameters(clip_length=2).model_dump(mode="json")]
     assert set(about["provenance"]) == {"flowcut_napari"}
     assert about["videos"][0]["tracklets"][0] == {"identity": 1, "frames": 6, "weakest_iou": pytest.approx(14 / 18)}

@@ -36,7 +36,7 @@ class _Counting:
         return self.model.encode(views)  # type: ignore[union-attr]
 
 
-PARAMETERS = CutParameters.preset("handmade").with_changes(height=96, width=128, crf=False)
+PARAMETERS = CutParameters.preset("handmade").with_changes(gap=4, height=96, width=128, crf=False)
 
 
 def _description(size: tuple[int, int] = (360, 640)) -> FrameDescription:

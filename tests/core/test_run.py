@@ -13,7 +13,7 @@ from flowcut_napari.core.models import resolve_device
 from flowcut_napari.core.scoring import best_overlaps, read_annotations, score_union
 from flowcut_napari.core.workers import one_thread
 
-SMALL = CutParameters.preset("handmade").with_changes(height=96, width=128)
+SMALL = CutParameters.preset("handmade").with_changes(gap=4, height=96, width=128)
 
 
 @pytest.mark.parametrize("kind", ["folder", "video file"])
@@ -69,7 +69,7 @@ def test_a_single_frame_is_cut_without_flow_and_that_is_said(tmp_path: Path) -> 
     masks = segment_video(video, SMALL)
     assert [frame.partner for frame in masks.frames] == [None]
     assert masks.frames == segment_video(video, SMALL.with_changes(alpha=1)).frames
-    assert masks.provenance["notes"] == ["clip: a single frame has no flow, alpha is 1 instead of 0.4"]
+    assert masks.provenance["notes"] == ["clip: a single frame has no flow, alpha is 1 instead of 0.5"]
 
 
 def test_without_crf_masks_stay_unrefined_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_a_rejected_clip_a_swap_and_a_stroke_are_in_the_dataset_and_nothing_else
     # From the menu of the panel to masks of all frames.
     bench = window.bench
     small = bench.parameters.preset("handmade").with_changes(
-        alpha=0.8, max_instances=2, max_eigenvalue=1.0, height=180, width=320
+        alpha=0.8, gap=4, max_instances=2, max_eigenvalue=1.0, height=180, width=320
     )
     bench.set_parameters(small)
     window.open_sample()
@@ -227,7 +227,7 @@ def test_the_whole_flow_by_keyboard_alone(window: Window, tmp_path: Path, monkey
     from qtpy.QtWidgets import QApplication
 
     small = window.bench.parameters.preset("handmade").with_changes(
-        alpha=0.8, max_instances=2, max_eigenvalue=1.0, height=180, width=320
+        alpha=0.8, gap=4, max_instances=2, max_eigenvalue=1.0, height=180, width=320
     )
     window.bench.set_parameters(small)
     window.viewer.window._qt_window.activateWindow()

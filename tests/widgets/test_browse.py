@@ -357,7 +357,7 @@ def test_a_dataset_is_described(tab: BrowseTab, datasets: Path) -> None:
     open_in(tab, datasets / "ytvis")
     assert not tab.intro.isVisible()
     assert tab.figures.text() == "2 videos · 26 clips of 2 frames · 28 frames · 52 instances"
-    origin = "YouTube-VIS · made by flowcut-napari 0.1.0 · handmade features, dis flow, alpha 0.4 · gap 1"
+    origin = "YouTube-VIS · made by flowcut-napari 0.1.0 · handmade features, dis flow, alpha 0.5 · gap 1"
     assert tab.origin.text().startswith(origin)
     assert not tab.dataset_problems.isVisible()
     assert origin_of(replace(open_dataset(datasets / "coco"), about=None)) == "COCO"

@@ -57,7 +57,7 @@ def tab(bench: Workbench, tmp_path: Path) -> Iterator[SweepTab]:
     made.resize(390, 700)
     made.out.setText(str(tmp_path / "sweep"))
     made.across_values.setText("0.3, 0.6, 0.9")
-    made.down_values.setText("0, 0.5")
+    made.down_values.setText("0, 0.6")
     made.frames.setText("")
     made.workers.setValue(1)
     made._take()
@@ -108,7 +108,7 @@ def test_a_click_on_a_cell_sets_the_sliders_and_shows_its_masks(tab: SweepTab, b
     QTest.mouseClick(tab.map, Qt.MouseButton.LeftButton, pos=tab.map.cell(1, 2).center())
     setting = tab.map.setting_at(1, 2)
     assert setting is not None
-    assert dict(setting.values) == {"alpha": 0.5, "tau": 0.9}
+    assert dict(setting.values) == {"alpha": 0.6, "tau": 0.9}
     assert bench.parameters == setting.parameters
     assert sweep.present == setting
     settle(bench)
@@ -117,7 +117,7 @@ def test_a_click_on_a_cell_sets_the_sliders_and_shows_its_masks(tab: SweepTab, b
     assert bench.results.masks(bench.frame) == expected
     assert tab.copy.isEnabled()
     tab._copy_command()
-    assert "--alpha 0.5 --tau 0.9" in QApplication.clipboard().text()
+    assert "--alpha 0.6 --tau 0.9" in QApplication.clipboard().text()
 
 
 def test_the_map_is_walked_by_keys(tab: SweepTab, bench: Workbench) -> None:
@@ -126,7 +126,7 @@ def test_the_map_is_walked_by_keys(tab: SweepTab, bench: Workbench) -> None:
     for key in (Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Left, Qt.Key.Key_Return):
         QTest.keyClick(tab.map, key)
     assert tab.map.cursor_cell == (1, 2)
-    assert (bench.parameters.alpha, bench.parameters.tau) == (0.5, 0.9)
+    assert (bench.parameters.alpha, bench.parameters.tau) == (0.6, 0.9)
 
 
 def test_other_measures_of_the_same_cells_are_shown_without_a_new_sweep(tab: SweepTab) -> None:
