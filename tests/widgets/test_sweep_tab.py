@@ -275,7 +275,7 @@ def test_ground_truth_that_does_not_fit_fails_with_its_reason_and_the_tab_goes_o
     wait_until(_is_over(tab.controller), "the end")
     assert tab.controller.progress.state == "failed"
     assert "6 frames, its ground truth" in tab.text.text()
-    assert "'annotated frames only' leaves out" in tab.text.text()
+    assert "'annotated only' leaves out" in tab.text.text()
     assert "--" not in tab.text.text()
     tab.only_annotated.setChecked(True)
     assert {cell.frames for cell in _swept(tab).cells.values()} == {6}

@@ -171,7 +171,7 @@ class HeatMap(QWidget):
                     star = "★" if setting == best else ""
                     painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{star}{value:.3f}".replace("0.", "."))
                 if setting is not None and setting == present:
-                    painter.setPen(QPen(ink, 3))
+                    painter.setPen(QPen(QColor(*ink_on(colour)) if colour else ink, 3))
                     painter.drawRect(place.adjusted(1, 1, -2, -2))
         painter.setPen(ink)
         for row in range(rows if down else 0):

@@ -28,7 +28,7 @@ VALUES = {
     "crf": "yes, no",
     "crf_min_iou": "0.3, 0.5, 0.7",
 }
-ONLY_ANNOTATED = "annotated frames only"
+ONLY_ANNOTATED = "annotated only"
 # Names of measures on the tab.
 TITLES = {
     "J": "J, region",
