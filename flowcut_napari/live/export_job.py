@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Mapping
 
 from flowcut_napari.core.clips import Yield
 from flowcut_napari.core.dataset import ExportPlan, ExportReport, export_dataset, export_splits
-from flowcut_napari.core.errors import FlowCutError, InputError
+from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.files import clear_unfinished
 from flowcut_napari.core.sources import find_masks, parse_split
 from flowcut_napari.core.video import VideoEntry, find_videos_below, refuse_same_names
 from flowcut_napari.live.export_messages import ExportDone, ExportJob, ExportStep
-from flowcut_napari.live.messages import Failed
+from flowcut_napari.live.one_job import failures_told, serve_one_job
 from flowcut_napari.live.pipe import ParentPipes
 
 # A bar that moves more often is not seen to.
@@ -26,7 +22,7 @@ _STEP_SECONDS = 0.05
 def run(parent: ParentPipes, job: ExportJob) -> None:
     """Do the job and tell how it goes; the last record is `ExportDone` or `Failed`."""
     began = time.monotonic()
-    try:
+    with failures_told(parent):
         entries, notes = _moved(job.videos)
         plan = ExportPlan(job.parameters, job.format, job.frame_files, entries, job.overwrite)
         files = find_masks(job.addresses)
@@ -38,10 +34,6 @@ def run(parent: ParentPipes, job: ExportJob) -> None:
         else:
             reports = {"": export_dataset(files, job.out, plan, progress.end_video, progress.place_frame)}
         parent.send(_done(job, reports, notes, time.monotonic() - began))
-    except FlowCutError as error:
-        parent.send(Failed(0, str(error)))
-    except MemoryError as error:
-        parent.send(Failed(0, f"out of memory ({error})"))
 
 
 class _Progress:
@@ -97,27 +89,8 @@ def _done(job: ExportJob, reports: Mapping[str, ExportReport], notes: list[str],
     )
 
 
-def main() -> None:
-    """Serve the window that started this process: one job."""
-    parent = ParentPipes()
-    records = parent.records()
-    job = next(records, None)
-
-    def end(*_: object) -> None:
-        # Asked once more, it would leave its tidying up half done.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(1)
-
-    signal.signal(signal.SIGTERM, end)
-
-    def end_with_window() -> None:
-        for _ in records:
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)  # to the main thread, whatever it waits for
-
-    if job is None:
-        return
-    threading.Thread(target=end_with_window, daemon=True).start()
+def run_and_tidy(parent: ParentPipes, job: ExportJob) -> None:
+    """Do the job; asked to end, leave nothing half done."""
     try:
         run(parent, job)
     except SystemExit:
@@ -127,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve_one_job(run_and_tidy)

@@ -95,7 +95,7 @@ class OwnedProcess:
 
     def _write(self) -> None:
         stream = cast(BinaryIO, self._process.stdin)
-        with contextlib.suppress(OSError):  # it ended; the reading thread says so
+        with contextlib.suppress(OSError, ValueError):  # it ended, or its pipe is shut; the reading thread says so
             while (content := self._outbox.get()) is not None:
                 stream.write(content)
                 stream.flush()

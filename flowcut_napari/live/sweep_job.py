@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 import time
 
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.errors import FlowCutError, MissingWeightsError
 from flowcut_napari.core.ground_truth import open_ground_truth
 from flowcut_napari.core.sweep import Sweeper, SweepPlan, Watch
 from flowcut_napari.core.sweep_report import write_report
-from flowcut_napari.live.messages import Failed
+from flowcut_napari.live.one_job import failures_told, serve_one_job
 from flowcut_napari.live.pipe import ParentPipes
 from flowcut_napari.live.sweep_messages import SweepCell, SweepDone, SweepJob, SweepNote, SweepStarted, SweepStep
 
@@ -22,7 +17,7 @@ def run(parent: ParentPipes, job: SweepJob) -> None:
     """Do the job and tell how it goes; the last record is `SweepDone` or `Failed`."""
     began = time.monotonic()
     machine = job.machine
-    try:
+    with failures_told(parent):
         names = {
             name for setting in job.grid.settings for name in (setting.parameters.features, setting.parameters.flow)
         }
@@ -47,31 +42,7 @@ def run(parent: ParentPipes, job: SweepJob) -> None:
             cells = sweeper.run([job.entry], watch)
             write_report(job.out, cells, job.grid, job.measure)
         parent.send(SweepDone(time.monotonic() - began))
-    except MissingWeightsError as error:
-        parent.send(Failed(0, str(error), error.names))
-    except FlowCutError as error:
-        parent.send(Failed(0, str(error)))
-    except MemoryError as error:
-        parent.send(Failed(0, f"out of memory ({error}); try fewer processes"))
-
-
-def main() -> None:
-    """Serve the window that started this process: one job."""
-    parent = ParentPipes()
-    records = parent.records()
-    job = next(records, None)
-    # Ended on request, it puts its temporary files away; what was measured is in its folder already.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-    def end_with_window() -> None:
-        for _ in records:
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)  # to the main thread, whatever it waits for
-
-    if job is not None:
-        threading.Thread(target=end_with_window, daemon=True).start()
-        run(parent, job)
 
 
 if __name__ == "__main__":
-    main()
+    serve_one_job(run)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 from dataclasses import replace
 
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.errors import FlowCutError, MissingWeightsError
 from flowcut_napari.core.files import check_writable
 from flowcut_napari.core.pseudo_masks import FrameMasks
 from flowcut_napari.core.run import Segmenter
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.video_job import MasksJob
-from flowcut_napari.live.messages import Failed, FrameDone, RunDone, RunJob, RunStarted
+from flowcut_napari.live.messages import FrameDone, RunDone, RunJob, RunStarted
+from flowcut_napari.live.one_job import failures_told, serve_one_job
 from flowcut_napari.live.pipe import ParentPipes
 
 
@@ -23,7 +19,7 @@ def run(parent: ParentPipes, job: RunJob) -> None:
     """Do the job and tell how it goes; the last record is `RunDone` or `Failed`."""
     machine = job.machine
     masks_job = MasksJob(job.out, job.frames)
-    try:
+    with failures_told(parent):
         check_writable(job.out)
         cache = ArrayCache(limit_gb=machine.cache_limit_gb)
         names = {job.parameters.features, job.parameters.flow}
@@ -41,31 +37,7 @@ def run(parent: ParentPipes, job: RunJob) -> None:
 
             made = masks_job.make(segmenter, job.entry, on_start, on_frame)
         parent.send(RunDone(masks_job.path(job.entry), made.notes, made.seconds))
-    except MissingWeightsError as error:
-        parent.send(Failed(0, str(error), error.names))
-    except FlowCutError as error:
-        parent.send(Failed(0, str(error)))
-    except MemoryError as error:
-        parent.send(Failed(0, f"out of memory ({error}); try fewer workers"))
-
-
-def main() -> None:
-    """Serve the window that started this process: one job."""
-    parent = ParentPipes()
-    records = parent.records()
-    job = next(records, None)
-    # Ended on request, it puts its temporary files away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-    def end_with_window() -> None:
-        for _ in records:
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)  # to the main thread, whatever it waits for
-
-    if job is not None:
-        threading.Thread(target=end_with_window, daemon=True).start()
-        run(parent, job)
 
 
 if __name__ == "__main__":
-    main()
+    serve_one_job(run)
