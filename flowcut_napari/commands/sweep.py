@@ -15,7 +15,7 @@ from rich.text import Text
 from flowcut_napari.commands import console
 from flowcut_napari.commands.options import DEFAULT_PRESET, Settings
 from flowcut_napari.core.cache import ArrayCache
-from flowcut_napari.core.errors import InputError, printable
+from flowcut_napari.core.errors import FlowCutError, InputError, printable
 from flowcut_napari.core.grid import COMPARED_PRESETS, Axis, Grid, Setting, short
 from flowcut_napari.core.ground_truth import open_ground_truth
 from flowcut_napari.core.heat_map import map_axes
@@ -29,7 +29,7 @@ from flowcut_napari.core.sweep_cells import (
     check_measure,
     mean_over_videos,
 )
-from flowcut_napari.core.sweep_report import write_report
+from flowcut_napari.core.sweep_report import TABLE, write_report
 from flowcut_napari.core.video import VideoEntry, find_videos, refuse_same_names
 from flowcut_napari.core.video_job import parse_frames
 from flowcut_napari.core.workers import default_workers
@@ -59,7 +59,9 @@ def run_sweep(
     """Sweep all videos at the addresses; return the exit code."""
     chosen = measure or (_WITH_TRUTH if ground_truth is not None else _WITHOUT)
     check_measure(chosen, has_truth=ground_truth is not None)
-    axes = [_axis(text) for text in (vary or (() if presets else _DEFAULT_AXES))]
+    # What is given is not varied unless that is asked for.
+    offered = [text for text in _DEFAULT_AXES if text.partition("=")[0] not in settings.changes]
+    axes = [_axis(text) for text in (vary or (() if presets else offered))]
     if presets and settings.preset != DEFAULT_PRESET:
         raise InputError(f"--presets compares all presets, and --preset {settings.preset} is one: give one of the two")
     if both := [axis.name for axis in axes if axis.name in settings.changes]:
@@ -84,6 +86,7 @@ def run_sweep(
             with console.progress_bar("cuts/s") as progress:
                 cells = sweeper.run(entries, _watch(progress, measured))
         except BaseException:
+            sweeper.stop()
             _report_whole(out, measured, grid, chosen, len(entries))
             raise
         write_report(out, cells, grid, chosen)
@@ -108,10 +111,17 @@ def _report_whole(out: Path, cells: Sequence[Cell], grid: Grid, measure: str, vi
     """Write the report of the videos that were measured under every setting before a sweep ended too early."""
     counts = Counter(cell.video for cell in cells)
     whole = [cell for cell in cells if counts[cell.video] == len(grid.settings)]
-    if whole:
+    if not whole:
+        if (out / TABLE).exists():
+            console.note(f"{out}: the tables and heat maps there are those of an earlier command")
+        return
+    try:
         write_report(out, whole, grid, measure)
-        done = len({cell.video for cell in whole})
-        console.note(f"{out}: tables and heat maps of {done} of {videos} videos; the same command goes on from here")
+    except FlowCutError as error:  # what ended the sweep is said as its error
+        console.note(str(error))
+        return
+    done = len({cell.video for cell in whole})
+    console.note(f"{out}: tables and heat maps of {done} of {videos} videos; the same command goes on from here")
 
 
 def _watch(progress: Progress, measured: list[Cell]) -> Watch:

@@ -13,6 +13,8 @@ from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.images import list_images
 
 VOID = 255
+# Of a sequence of grey pictures some of which are black and white: more or larger ones are shades.
+_MOST_IDS, _LARGEST_ID = 32, 100
 # What Pillow raises where bytes are not what they should be.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
 
@@ -42,22 +44,42 @@ def read_annotation(path: Path, *, black_and_white: bool | None = None) -> np.nd
 
 
 def is_black_and_white(files: Sequence[Path]) -> bool:
-    """Return whether the annotations of a sequence are black and white: grey, and no id in any of them.
+    """Return whether the annotations of a sequence are black and white, 255 the object, and not ids with 255 for void.
+
+    Each tells by itself, but for those with 0 and 255 alone beside others with further values: there ids look like
+    ids, few and small. A file that cannot be read has no say.
 
     Raises
     ------
     InputError
-        If one cannot be read.
+        If nobody could tell: of shades of grey, as smooth edges have them.
     """
-    return all(_is_grey(path) and _has_no_ids(read_annotation(path, black_and_white=False)) for path in files)
+    found: set[int] = set()
+    shaded: Path | None = None
+    has_plain = False
+    for path in files:
+        try:
+            values = _grey_values(path)
+        except (*_DAMAGE, Image.DecompressionBombError):  # said when it is wanted
+            continue
+        between = values - {0, VOID}
+        shaded = path if max(between, default=0) > max(found, default=0) else shaded
+        found |= between
+        has_plain |= not between and VOID in values
+    if not found or not has_plain:
+        return not found
+    if len(found) > _MOST_IDS or max(found) > _LARGEST_ID:
+        raise InputError(
+            f"{shaded}: has the value {max(found)}, while others of its sequence are black and white; "
+            "an annotation has numbers of objects, or black and white alone without smooth edges"
+        )
+    return False
 
 
-def _is_grey(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return image.mode != "P"
-    except (*_DAMAGE, Image.DecompressionBombError):  # said by what reads it
-        return True
+def _grey_values(path: Path) -> set[int]:
+    """Return the values of a picture of shades of grey; nothing of one with a palette, which has ids."""
+    with Image.open(path) as image:
+        return set() if image.mode == "P" else set(np.unique(np.asarray(image.convert("L"))).tolist())
 
 
 def _has_no_ids(grey: np.ndarray) -> bool:

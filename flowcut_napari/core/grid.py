@@ -166,7 +166,7 @@ def short(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         rounded = f"{value:.6g}"
-        # Values that differ must not look alike: a folder of masks has this name.
+        # Values that were told apart must not look alike.
         return rounded if abs(float(rounded) - value) <= 1e-12 * abs(value) else repr(value)
     return str(value)
 

@@ -218,15 +218,29 @@ def truth_of(
 
 def _of_folder(folder: Path) -> VideoTruth:
     files = read_annotations(folder)
-    return VideoTruth(str(folder), tuple(files), partial(_read_labels, tuple(files.values())), tuple(files.values()))
+    stamped = tuple((file, _stamp(file)) for file in files.values())
+    return VideoTruth(str(folder), tuple(files), partial(_read_labels, stamped), tuple(files.values()))
 
 
-def _read_labels(files: tuple[Path, ...], place: int) -> FrameTruth:
-    return FrameTruth.of_labels(read_annotation(files[place], black_and_white=_is_black_and_white(files)))
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:  # said when it is read
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
-# By sequence: a frame with nothing but void looks like one in black and white.
-_is_black_and_white = lru_cache(maxsize=64)(is_black_and_white)
+_Stamped = tuple[tuple[Path, tuple[int, int] | None], ...]
+
+
+def _read_labels(files: _Stamped, place: int) -> FrameTruth:
+    return FrameTruth.of_labels(read_annotation(files[place][0], black_and_white=_is_black_and_white(files)))
+
+
+@lru_cache(maxsize=64)
+def _is_black_and_white(files: _Stamped) -> bool:
+    # By sequence: a frame with nothing but void looks like one in black and white.
+    return is_black_and_white([file for file, _ in files])
 
 
 def _of_json(path: Path) -> GroundTruth:

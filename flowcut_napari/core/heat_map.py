@@ -88,7 +88,9 @@ def heat_map(title: str, words: str, grid: Grid, values: Mapping[Setting, float 
     one_width = int(left + wide * len(across.values) + _MARGIN)
     above = _TITLE if others else 0
     one_height = above + int(tall * len(rows)) + 46
-    columns = max(1, min(len(parts), 1400 // one_width))
+    # As wide as a screen, or as wide as high where there are more.
+    columns = max(1, 1400 // one_width, round((len(parts) * one_height / one_width) ** 0.5))
+    columns = min(len(parts), columns)
     size = (
         max(_MARGIN + columns * (one_width + _MARGIN), int(measure.textlength(words, text)) + 2 * _MARGIN, 420),
         _HEADER + -(-len(parts) // columns) * (one_height + _MARGIN),

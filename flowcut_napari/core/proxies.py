@@ -92,7 +92,7 @@ def first_eigengap(frame: FrameMasks) -> float | None:
 
 
 def _crf_ious(frame: FrameMasks) -> list[float]:
-    """Return the IoU before and after the CRF of all masks; of those dropped for it, too, which agree the least."""
+    """Return the IoU before and after the CRF of all masks; of those that it led to drop, too."""
     kept = [one.crf_iou for one in frame.instances if one.crf_iou is not None]
     dropped = [one.iou for one in frame.rejected if one.reason in ("crf_iou", "empty") and one.iou is not None]
     return kept + dropped

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from flowcut_napari.core.annotations import VOID, read_annotation, read_annotations
+from flowcut_napari.core.annotations import VOID, is_black_and_white, read_annotation, read_annotations
 from flowcut_napari.core.boundaries import f_measure, mask_contour
 from flowcut_napari.core.errors import InputError
 from flowcut_napari.core.ground_truth import FrameTruth, GroundTruth, truth_of
@@ -292,11 +292,12 @@ def _mean(values: Iterator[float]) -> float:
 def _annotated(masks: VideoMasks, annotations: Mapping[str, Path]) -> Iterator[tuple[FrameMasks, FrameTruth]]:
     """Yield the frames that have an annotation, with it."""
     fits = False
+    black_and_white = is_black_and_white(list(annotations.values()))
     for frame in masks.frames:
         name = Path(masks.files.get(frame.index, f"{frame.index:05d}")).stem
         if name not in annotations:
             continue
-        truth = FrameTruth.of_labels(read_annotation(annotations[name]))
+        truth = FrameTruth.of_labels(read_annotation(annotations[name], black_and_white=black_and_white))
         if truth.void.shape != (masks.video.height, masks.video.width):
             raise InputError(f"{annotations[name]}: its size is not that of the video {masks.video.name}")
         fits = True

@@ -9,7 +9,7 @@ is new.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from flowcut_napari.core.cache import ArrayCache
 from flowcut_napari.core.description import description_key
 from flowcut_napari.core.errors import InputError, OutputError
 from flowcut_napari.core.files import check_writable, lock_folder
-from flowcut_napari.core.grid import Grid, Setting
+from flowcut_napari.core.grid import Grid, Setting, short
 from flowcut_napari.core.ground_truth import GroundTruth, VideoTruth
 from flowcut_napari.core.models import ModelPlan
 from flowcut_napari.core.parameters import CutParameters
@@ -181,6 +181,10 @@ class Sweeper:
         self._pool.close(at_once=kind is not None)
         self._held.close()
 
+    def stop(self) -> None:
+        """End the processes at once; the folder stays held."""
+        self._pool.close(at_once=True)
+
     def run(self, entries: Sequence[VideoEntry], watch: Watch | None = None) -> list[Cell]:
         """Measure all cells that the folder does not hold yet; return all, in the order of videos and settings.
 
@@ -198,7 +202,7 @@ class Sweeper:
         if damaged:
             lines = "1 line, whose cell is" if damaged == 1 else f"{damaged} lines, whose cells are"
             watch.on_note(f"{self.folder / JOURNAL}: damaged in {lines} measured again")
-        if self.plan.truth is not None and len(entries) > 1:
+        if len(entries) > 1:
             for entry in entries:  # what does not fit is not to be found out after hours
                 self._look_at(entry)
         cells = []
@@ -224,6 +228,8 @@ class Sweeper:
         settings = self.plan.grid.settings
         found: dict[int, Cell] = {}
         todo: list[_Todo] = []
+        kept = PartialFrames(self.folder, cell_key(record.fingerprint, about), record, looked.indices, looked.places)
+        there = kept.read()
         for model_plan, group in self._groups:
             missing = []
             for place in group:
@@ -235,37 +241,42 @@ class Sweeper:
                     found[place] = Cell(record.name, settings[place], frames, known[key])
                 else:
                     missing.append(_Missing(place, key, settings[place], provenance))
-            todo += [
-                _Todo(model_plan, missing[start : start + _TOGETHER]) for start in range(0, len(missing), _TOGETHER)
-            ]
-        partial = [PartialFrames(self.folder, [item.key for item in task.missing], record) for task in todo]
-        there = [kept.read() for kept in partial]
-        known_cuts = frames * len(found)
-        known_cuts += sum(len(read) * len(task.missing) for read, task in zip(there, todo, strict=True))
-        watch.on_video(record.name, frames * len(settings), known_cuts)
+            for alike in _by_known_frames(missing, there):
+                todo += [
+                    _Todo(model_plan, alike[start : start + _TOGETHER]) for start in range(0, len(alike), _TOGETHER)
+                ]
+        waiting = [len(there.get(item.key, ())) for task in todo for item in task.missing]
+        watch.on_video(record.name, frames * len(settings), frames * len(found) + sum(waiting))
         for place in sorted(found):
             watch.on_cell(found[place])
-        for task, kept, read in zip(todo, partial, there, strict=True):
-            for item, measures in self._measure(task, looked, kept, read, watch):
+        for task in todo:
+            for item, measures in self._measure(task, looked, kept, there, watch):
                 append_cell(self.folder / JOURNAL, item.key, measures)
                 found[item.place] = Cell(record.name, item.setting, frames, measures)
                 known[item.key] = dict(measures)
                 watch.on_cell(found[item.place])
-            kept.remove()
+            kept.remove_if_whole(known)
         return [found[place] for place in sorted(found)]
 
     def _measure(
-        self, task: _Todo, looked: _Looked, kept: PartialFrames, there: dict[int, list[Result]], watch: Watch
+        self,
+        task: _Todo,
+        looked: _Looked,
+        kept: PartialFrames,
+        there: Mapping[str, Mapping[int, Result]],
+        watch: Watch,
     ) -> Iterator[tuple[_Missing, dict[str, float | None]]]:
         """Cut the frames that are not there yet under the settings of a task; yield the measures of each."""
         chosen = tuple(item.setting.parameters for item in task.missing)
         share = Share(looked.video, task.plan, chosen, looked.truth, looked.places)
-        left = [index for index in looked.indices if index not in there]
-        results = dict(there)
+        keys = [item.key for item in task.missing]
+        # Of all of them the same frames are there.
+        results = {index: [there[key][index] for key in keys] for index in there.get(keys[0], ())}
+        left = [index for index in looked.indices if index not in results]
         told = _FIRST_TOLD
         for index, of_frame in zip(left, self._pool.cut(share, left), strict=True):
             results[index] = of_frame
-            kept.append(of_frame)
+            kept.append(dict(zip(keys, of_frame, strict=True)))
             watch.on_steps(len(of_frame))
             if watch.on_part is not None and told <= len(results) < len(looked.indices):
                 # At each doubling: all of them together take no longer than the whole.
@@ -279,7 +290,12 @@ class Sweeper:
             yield item, measure_cell(masks, scores)
 
     def _masks_file(self, setting: Setting, video: str) -> Path:
-        folder = self.folder / "masks" / setting.text().replace(", ", "_").replace(" ", "-").replace("/", "-")
+        # Exact where `Setting.text` rounds: values that differ have folders that do.
+        words = (
+            f"{name}-{value!r}" if isinstance(value, float) else f"{name}-{short(value)}"
+            for name, value in setting.values
+        )
+        folder = self.folder / "masks" / ("_".join(words).replace("/", "-") or "as-given")
         return masks_path(folder, video)
 
     def _has_masks(self, setting: Setting, video: str, basis: str, indices: list[int]) -> bool:
@@ -302,6 +318,16 @@ class Sweeper:
 
 def _takers(parameters: CutParameters) -> tuple[str, ...]:
     return parameters.features, parameters.flow
+
+
+def _by_known_frames(
+    missing: Sequence[_Missing], there: Mapping[str, Mapping[int, Result]]
+) -> Iterable[list[_Missing]]:
+    """Put those cells together of which the same frames are there: they need the same ones cut."""
+    groups: dict[frozenset[int], list[_Missing]] = {}
+    for item in missing:
+        groups.setdefault(frozenset(there.get(item.key, ())), []).append(item)
+    return groups.values()
 
 
 def _columns(

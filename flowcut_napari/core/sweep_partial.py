@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,57 +30,72 @@ class _Result(BaseModel):
 class _Line(BaseModel):
     model_config = STRICT
 
-    results: tuple[_Result, ...]
+    results: dict[str, _Result]
 
 
 class PartialFrames:
-    """A file with the results of frames, a line each, under a fixed list of settings; it goes when its cells are whole.
+    """A file with results of the frames of a video, a line for each frame and each time that it was cut.
 
     Parameters
     ----------
     folder : Path
         Of the sweep.
-    keys : sequence of str
-        Of the cells (see `cell_key`), in the order of the results.
+    name : str
+        Of the file: another one wherever frames or what they are measured by are others.
     video : VideoRecord
+    indices : collection of int
+        The frames that are cut.
+    scored : collection of int
+        Those of them that are scored.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[str], video: VideoRecord) -> None:
-        self.path = folder / PARTIAL / f"{hashlib.sha256(''.join(keys).encode()).hexdigest()[:32]}.jsonl"
-        self._settings = len(keys)
+    def __init__(
+        self, folder: Path, name: str, video: VideoRecord, indices: Collection[int], scored: Collection[int]
+    ) -> None:
+        self.path = folder / PARTIAL / f"{name}.jsonl"
         self._video = video
+        self._indices, self._scored = set(indices), set(scored)
+        self._keys: set[str] = set()
 
-    def read(self) -> dict[int, list[Result]]:
-        """Return the results of the frames that are there; what is damaged is as good as none."""
-        known: dict[int, list[Result]] = {}
+    def read(self) -> dict[str, dict[int, Result]]:
+        """Return what is there, by the key of a cell (see `cell_key`) and the frame; damaged lines are passed over."""
+        known: dict[str, dict[int, Result]] = {}
         try:
             lines = self.path.read_bytes().splitlines()
         except OSError:
             return known
         for line in lines:
-            # The last one can be half of one.
-            with contextlib.suppress(ValidationError, ValueError):
-                read = _Line.model_validate_json(line).results
-                frames = {result.masks.index for result in read}
-                if len(read) == self._settings and len(frames) == 1:
-                    known[frames.pop()] = [(result.masks.checked(self._video), result.score) for result in read]
-        return known
+            with contextlib.suppress(ValidationError):  # the last one can be half of one
+                for key, result in _Line.model_validate_json(line).results.items():
+                    self._keys.add(key)
+                    with contextlib.suppress(ValueError):
+                        known.setdefault(key, {})[result.masks.index] = self._checked(result)
+        return {key: frames for key, frames in known.items() if frames}
 
-    def append(self, results: Sequence[Result]) -> None:
-        """Write the results of a frame at the end.
+    def _checked(self, result: _Result) -> Result:
+        index, score = result.masks.index, result.score
+        if index not in self._indices or (score is not None) != (index in self._scored):
+            raise ValueError(f"frame {index} is another one")
+        if score is not None and (
+            score.index != index or any(len(row) != len(score.objects) for row in score.overlaps)
+        ):
+            raise ValueError(f"the score of frame {index} does not hold together")
+        return result.masks.checked(self._video), score
+
+    def append(self, results: Mapping[str, Result]) -> None:
+        """Write the results of a frame, by the keys of their cells, at the end.
 
         Raises
         ------
         OutputError
             If they cannot be written.
         """
+        self._keys.update(results)
         content = {
-            "results": [
-                {"masks": frame_to_json(frame, None), "score": None if score is None else asdict(score)}
-                for frame, score in results
-            ]
+            key: {"masks": frame_to_json(frame, None), "score": None if score is None else asdict(score)}
+            for key, (frame, score) in results.items()
         }
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        text = json.dumps({"results": content}, allow_nan=False, separators=(",", ":"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as stream:
@@ -90,8 +104,10 @@ class PartialFrames:
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror or error})") from None
 
-    def remove(self) -> None:
-        """Remove the file, and the folder if it was the last in it."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-            self.path.parent.rmdir()
+    def remove_if_whole(self, whole: Collection[str]) -> None:
+        """Remove the file if all its cells are among those that are whole, and the folder if it was the last in it."""
+        if self._keys <= set(whole):
+            self._keys.clear()
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+                self.path.parent.rmdir()

@@ -14,6 +14,8 @@ from flowcut_napari.core.heat_map import heat_map
 from flowcut_napari.core.preview import save_picture
 from flowcut_napari.core.sweep_cells import Cell, cells_table, mean_over_videos, overall_table
 
+TABLE = "sweep.csv"
+
 
 def write_report(folder: Path, cells: Sequence[Cell], grid: Grid, measure: str) -> None:
     """Write ``sweep.csv`` (a row for each video and setting), ``overall.csv`` (means over videos) and heat maps.
@@ -26,7 +28,7 @@ def write_report(folder: Path, cells: Sequence[Cell], grid: Grid, measure: str) 
         If the folder cannot be written.
     """
     _remove_maps(folder, {cell.video for cell in cells})
-    write_atomically(folder / "sweep.csv", cells_table(cells, grid))
+    write_atomically(folder / TABLE, cells_table(cells, grid))
     write_atomically(folder / "overall.csv", overall_table(cells, grid))
     videos = list(dict.fromkeys(cell.video for cell in cells))
     words = f"{measure}, mean over {len(videos)} videos" if len(videos) > 1 else f"{measure} of {videos[0]}"
@@ -39,7 +41,7 @@ def write_report(folder: Path, cells: Sequence[Cell], grid: Grid, measure: str) 
 def _remove_maps(folder: Path, videos: Collection[str]) -> None:
     """Remove the heat maps of the videos of an earlier table that a new one does not have: they would pass for its."""
     with contextlib.suppress(OSError, csv.Error, UnicodeDecodeError):
-        with (folder / "sweep.csv").open(encoding="utf-8", newline="") as stream:
+        with (folder / TABLE).open(encoding="utf-8", newline="") as stream:
             earlier = {row["video"] for row in csv.DictReader(stream) if row.get("video")}
         for name in earlier - set(videos) if len(videos) > 1 else earlier:
             if name == safe_name(name):  # and nothing outside this folder

@@ -39,8 +39,8 @@ def serve_one_job(run: Callable[[ParentPipes, Any], None]) -> None:
 
 
 @contextlib.contextmanager
-def failures_told(parent: ParentPipes) -> Iterator[None]:
-    """Tell the window why a job failed, and end it there."""
+def failures_told(parent: ParentPipes, *, way_out: str = "") -> Iterator[None]:
+    """Tell the window why a job failed, and end it there; `way_out` is what may help where memory is short."""
     try:
         yield
     except MissingWeightsError as error:
@@ -48,4 +48,4 @@ def failures_told(parent: ParentPipes) -> Iterator[None]:
     except FlowCutError as error:
         parent.send(Failed(0, str(error)))
     except MemoryError as error:
-        parent.send(Failed(0, f"out of memory ({error}); try fewer processes"))
+        parent.send(Failed(0, f"out of memory ({error})" + (f"; {way_out}" if way_out else "")))

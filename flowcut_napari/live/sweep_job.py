@@ -17,7 +17,7 @@ def run(parent: ParentPipes, job: SweepJob) -> None:
     """Do the job and tell how it goes; the last record is `SweepDone` or `Failed`."""
     began = time.monotonic()
     machine = job.machine
-    with failures_told(parent):
+    with failures_told(parent, way_out="try fewer processes"):
         names = {
             name for setting in job.grid.settings for name in (setting.parameters.features, setting.parameters.flow)
         }

@@ -19,7 +19,7 @@ def run(parent: ParentPipes, job: RunJob) -> None:
     """Do the job and tell how it goes; the last record is `RunDone` or `Failed`."""
     machine = job.machine
     masks_job = MasksJob(job.out, job.frames)
-    with failures_told(parent):
+    with failures_told(parent, way_out="try fewer processes"):
         check_writable(job.out)
         cache = ArrayCache(limit_gb=machine.cache_limit_gb)
         names = {job.parameters.features, job.parameters.flow}

@@ -59,6 +59,22 @@ def test_what_contradicts_itself_is_one_line(server: Any, clip: Path, out: Path)
     assert not out.exists()
 
 
+def test_what_is_given_is_not_varied_unless_that_is_asked_for(server: Any, clip: Path, out: Path) -> None:
+    run = server.run(["sweep", clip, "-o", out, *SWEEP, "--no-crf", "--alpha", "0.5", "--json"])
+    assert run.code == 0, run.err
+    assert list(json.loads(run.out)["axes"]) == ["tau"]
+    both = ["--alpha", "0.5", "--tau", "0.3"]
+    server.run(["sweep", clip, "-o", out, *SWEEP, *both]).fails_with("nothing is varied")
+
+
+def test_a_video_that_is_too_short_is_found_before_any_work(server: Any, tmp_path: Path, clip: Path, out: Path) -> None:
+    second = tmp_path / "short"
+    second.mkdir()
+    shutil.copy(sorted(clip.iterdir())[0], second)
+    _sweep(server, out, clip, second, "--vary", "tau=0.3", "--frames", "1:").fails_with("selects none")
+    assert not (out / "cells.jsonl").exists()
+
+
 def test_a_video_that_fails_leaves_the_table_of_those_before_it(
     server: Any, tmp_path: Path, clip: Path, out: Path
 ) -> None:
@@ -70,6 +86,10 @@ def test_a_video_that_fails_leaves_the_table_of_those_before_it(
     run.fails_with(last.name)
     assert "tables and heat maps of 1 of 2 videos" in run.err
     assert (out / "sweep.csv").read_text().count(f"\n{clip.name},") == 2
+    # Where none was measured to its end, the table of before is said to be that.
+    again = _sweep(server, out, second, "--vary", "tau=0.3,0.6")
+    again.fails_with(last.name)
+    assert "are those of an earlier command" in again.err
     shutil.copy(sorted(clip.iterdir())[-1], last)
     _sweep(server, out, clip, second, "--vary", "tau=0.3,0.6").succeeds_silently()
     assert (out / "heatmap-second.png").exists()

@@ -174,6 +174,19 @@ def test_a_grey_sequence_has_ids_in_all_of_its_frames_or_in_none(tmp_path: Path)
     assert with_ids.frame(1, (10, 20)).void.sum() == 50
     assert list(without.frame(1, (10, 20)).objects) == [1]
     assert not without.frame(0, (10, 20)).void.any()
+    # Written anew under the same names, in the same process.
+    Image.fromarray(seen).save(tmp_path / "black-and-white" / "00000.png")
+    again = open_ground_truth(tmp_path).video("black-and-white")
+    assert list(again.frame(1, (10, 20)).objects) == []
+    # A smooth edge is no object with the number 128, and no reason to call all others void.
+    seen[0, 0] = 128
+    write("smooth", void, void, seen)
+    with pytest.raises(InputError, match=r"00002.png: has the value 128"):
+        open_ground_truth(tmp_path).video("smooth").frame(0, (10, 20))
+    # One that cannot be read matters only where it is wanted.
+    write("damaged", void, void)
+    (tmp_path / "damaged" / "00001.png").write_bytes(b"no picture")
+    assert list(open_ground_truth(tmp_path).video("damaged").frame(0, (10, 20)).objects) == [1]
 
 
 def test_an_object_without_any_mask_has_no_part_right() -> None:

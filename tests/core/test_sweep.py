@@ -5,13 +5,18 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import write_frames
 from PIL import Image
 
+from flowcut_napari.commands.options import Settings
+from flowcut_napari.commands.sweep import run_sweep
 from flowcut_napari.core import ArrayCache, CutParameters, InputError, load_masks, open_video, save_masks, segment_video
 from flowcut_napari.core.grid import Axis, Grid, Setting, short
 from flowcut_napari.core.ground_truth import open_ground_truth
@@ -22,6 +27,9 @@ from flowcut_napari.core.sweep import Sweeper, SweepPlan, Watch
 from flowcut_napari.core.sweep_cells import Cell, best_setting, cells_table, mean_over_videos, overall_table
 from flowcut_napari.core.sweep_journal import JOURNAL
 from flowcut_napari.core.video import find_videos
+from flowcut_napari.live import sweep_job
+from flowcut_napari.live.messages import Machine
+from flowcut_napari.live.sweep_messages import SweepDone, SweepJob
 
 BASE = CutParameters.preset("handmade").with_changes(height=96, width=128, gap=1, crf=False)
 
@@ -169,6 +177,83 @@ def test_a_sweep_that_was_ended_within_a_video_goes_on_with_the_next_frame(
     assert not (out / "partial").exists()
 
 
+def test_a_sweep_that_was_ended_while_cells_were_told_has_lost_no_frame(clip: Path, tmp_path: Path) -> None:
+    grid = Grid.make(BASE, [Axis.parse("tau=0.3,0.6,0.8")])
+
+    def end(_: Cell) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        _sweep(grid, clip, out, Watch(on_cell=end))
+    steps: list[int] = []
+    watch = Watch(on_video=lambda _, cuts, known: steps.append(known), on_steps=steps.append)
+    assert len(_sweep(grid, clip, out, watch)) == 3
+    assert steps == [15]
+    assert not (out / "partial").exists()
+
+
+def test_frames_of_an_ended_sweep_serve_a_wider_one_and_one_in_another_order(clip: Path, tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    def step(cuts: int) -> None:
+        steps.append(cuts)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    axes = [Axis.parse("alpha=0.3,0.5"), Axis.parse("tau=0.3,0.6")]
+    with pytest.raises(KeyboardInterrupt):
+        _sweep(Grid.make(BASE, axes), clip, out, Watch(on_steps=step))
+    known: list[int] = []
+    wider = Grid.make(BASE, [Axis.parse("tau=0.3,0.6,0.8"), axes[0]])
+    cells = _sweep(wider, clip, out, Watch(on_video=lambda _, cuts, made: known.append(made)))
+    assert known == [16]
+    assert cells == _sweep(wider, clip, tmp_path / "fresh")
+    assert not (out / "partial").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda result: result["score"].update(overlaps=[[0.5, 0.5]]),
+        lambda result: result["score"].update(objects=[]),
+        lambda result: result["score"].update(index=2),
+        lambda result: result.update(score=None),
+        lambda result: result["masks"].update(index=4000),
+        lambda result: result["masks"].update(instances=[{}]),
+    ],
+)
+def test_frames_that_do_not_hold_together_are_cut_again(
+    clip: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    grid = Grid.make(BASE, [Axis.parse("tau=0.3")])
+    truth = open_ground_truth(_truth(tmp_path / "truth", clip))
+    whole = _sweep(grid, clip, tmp_path / "whole", truth=truth)
+
+    def end(_: int) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        _sweep(grid, clip, out, Watch(on_steps=end), truth=truth)
+    (partial,) = (out / "partial").iterdir()
+    line = json.loads(partial.read_text())
+    change(next(iter(line["results"].values())))
+    partial.write_text(json.dumps(line))
+    known: list[int] = []
+    watch = Watch(on_video=lambda _, cuts, made: known.append(made))
+    assert _sweep(grid, clip, out, watch, truth=truth) == whole
+    assert known == [0]
+
+
+def test_settings_that_come_to_the_same_are_all_measured(clip: Path, tmp_path: Path) -> None:
+    changes = {name: getattr(BASE, name) for name in CutParameters.model_fields}
+    grid = Grid.make(BASE, [], presets=("tokencut", "maskcut"), changes=changes)
+    first, second = _sweep(grid, clip, tmp_path / "out")
+    assert first.measures == second.measures
+
+
 def test_cells_are_told_of_before_they_are_whole(clip: Path, tmp_path: Path) -> None:
     grid = Grid.make(BASE, [Axis.parse("tau=0.3,0.6")])
     told: list[Cell] = []
@@ -193,7 +278,7 @@ def test_ground_truth_that_does_not_fit_the_last_video_is_found_before_the_first
     assert not steps
 
 
-def test_the_folder_is_held_until_the_sweep_has_written_its_report(clip: Path, tmp_path: Path) -> None:
+def test_the_folder_is_held_while_the_sweep_is_entered(clip: Path, tmp_path: Path) -> None:
     plan = SweepPlan(Grid.make(BASE, [Axis.parse("tau=0.3")]))
     with Sweeper(plan, tmp_path / "out") as sweeper:
         sweeper.run(find_videos(clip))
@@ -201,6 +286,31 @@ def test_the_folder_is_held_until_the_sweep_has_written_its_report(clip: Path, t
             pass
     with Sweeper(plan, tmp_path / "out"):
         pass
+
+
+@pytest.mark.parametrize("module", ["commands.sweep", "live.sweep_job"])
+def test_the_report_is_written_while_the_folder_is_held(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    held: list[bool] = []
+    out = tmp_path / "out"
+
+    def report(folder: Path, *_: object) -> None:
+        held.append((folder / "sweep.lock").exists())
+
+    monkeypatch.setattr(f"flowcut_napari.{module}.write_report", report)
+    if module == "commands.sweep":
+        settings = Settings(BASE, {}, "cpu")
+        assert run_sweep([str(clip)], out, settings, vary=["tau=0.3"], workers=1, as_json=True) == 0
+    else:
+        machine = Machine("cpu", {}, 1.0)
+        grid = Grid.make(BASE, [Axis.parse("tau=0.3")])
+        (entry,) = find_videos(clip)
+        job = SweepJob(entry, out, grid, "eigengap", slice(None), None, False, machine, 1)
+        told: list[object] = []
+        sweep_job.run(SimpleNamespace(send=told.append), job)  # type: ignore[arg-type]  # all that it uses
+        assert isinstance(told[-1], SweepDone)
+    assert held == [True]
 
 
 @pytest.mark.parametrize("measures", [{"eigengap": "x"}, {"eigengap": float("nan")}, {"eigengap": True}, [1], None])
@@ -284,6 +394,9 @@ def test_a_long_axis_gets_small_cells_and_no_huge_picture() -> None:
     assert heat_map("short", "J", grid, values).height < 300
     grid, values = _made("alpha=0:1:0.01", "tau=0.1:0.9:0.01")
     assert max(heat_map("large", "J", grid, values).size) < 2700
+    grid, values = _made("alpha=0:1:0.25", "tau=0.1:0.9:0.2", "max_overlap=0:1:0.25", "min_area=0:0.5:0.125")
+    width, height = heat_map("many", "J", grid, values).size
+    assert 0.6 < width / height < 1.6
 
 
 def test_values_that_differ_never_look_alike() -> None:

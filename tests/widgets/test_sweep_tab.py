@@ -22,6 +22,8 @@ from qtpy.QtWidgets import QApplication
 from flowcut_napari.core import FlowCutError, open_video, segment_video
 from flowcut_napari.core.ground_truth import open_ground_truth
 from flowcut_napari.core.scoring import score_video
+from flowcut_napari.core.sweep_cells import Cell
+from flowcut_napari.live.sweep_messages import SweepCell
 from flowcut_napari.widgets.sweep.controller import SweepController, sweep_of
 from flowcut_napari.widgets.sweep.settings import truth_beside
 from flowcut_napari.widgets.sweep.widget import SweepTab
@@ -187,10 +189,8 @@ def test_a_cancelled_sweep_goes_on_where_it_was(tab: SweepTab, root: Path) -> No
     tab._bench.open(str(folder))
     tab.run()
     sweep = tab.controller
-    parts: list[int | None] = []
-    sweep.cells_changed.connect(lambda: parts.append(sweep.first_frames))
     wait_until(lambda: sweep.first_frames is not None, "the first frames", 60)
-    assert "so far of the first 4 frames" in tab.cell_text.text()
+    assert "all cells are of their first 4 frames so far" in tab.cell_text.text()
     tab.cancel.click()
     assert "goes on from there" in tab.text.text()
     made = sweep.progress.done
@@ -198,7 +198,50 @@ def test_a_cancelled_sweep_goes_on_where_it_was(tab: SweepTab, root: Path) -> No
     _swept(tab)
     assert sweep.progress.known >= made
     assert sweep.first_frames is None and "so far" not in tab.cell_text.text()
+    assert f"{sweep.progress.known} known from before" in tab.text.text()
     assert {cell.frames for cell in sweep.cells.values()} == {120}
+
+
+def test_with_other_ground_truth_map_and_words_are_of_the_measure_that_stands_there(tab: SweepTab) -> None:
+    sweep = _swept(tab)
+    assert "best J, region" in tab.cell_text.text()
+    shown: list[str] = []
+    sweep.cells_changed.connect(lambda: shown.append(sweep.settings.measure))
+    tab.truth.setText("")
+    tab.truth.textEdited.emit("")
+    assert shown == ["eigengap"] == [tab.measure.currentData()]
+    assert tab.cell_text.text().startswith("best eigengap")
+    # J is nothing that was measured without ground truth.
+    _swept(tab)
+    tab.truth.setText("x")
+    tab.truth.textEdited.emit("x")
+    assert tab.measure.currentData() == "J"
+    assert tab.cell_text.text() == ""
+    assert not tab.use_best.isEnabled()
+
+
+def test_a_cell_of_the_first_frames_is_no_match_for_whole_ones(tab: SweepTab) -> None:
+    sweep = _swept(tab)
+    assert sweep.grid is not None
+    best = sweep.best
+    other = next(setting for setting in sweep.grid.settings if setting != best)
+    high = {**sweep.cells[other].measures, "J": 1.0}
+    sweep._on_answer(SweepCell(Cell("clip", other, 4, high), is_whole=False))
+    assert sweep.best == best
+    assert "hatched cells are of their first 4 frames so far" in tab.cell_text.text()
+    tab.map.resize(380, tab.map.sizeHint().height())
+    tab.map.grab()
+    sweep._on_answer(SweepCell(Cell("clip", other, 6, high), is_whole=True))
+    assert sweep.best == other
+
+
+def test_an_emptied_folder_is_the_suggested_one_again(tab: SweepTab) -> None:
+    tab.out.setText("elsewhere")
+    tab.out.textEdited.emit("elsewhere")
+    tab.out.setText("")
+    tab.out.textEdited.emit("")
+    tab.out.editingFinished.emit()
+    assert tab.out.text().endswith(os.path.join("flowcut-sweep", "clip"))
 
 
 def test_one_parameter_alone_is_a_row(tab: SweepTab) -> None:

@@ -62,7 +62,14 @@ class SweepProgress:
                 return text
             return f"{text}, {duration((self.total - self.done) * self.seconds / made)} left"
         if self.state == "done":
-            return f"{self.total} cuts in {duration(self.seconds)}; click a cell to see its masks"
+            made = self.total - self.known
+            known = f", {self.known} known from before" if self.known else ""
+            cuts = (
+                f"{made} cuts in {duration(self.seconds)}{known}"
+                if made
+                else f"all {self.total} cuts known from before"
+            )
+            return f"{cuts}; click a cell to see its masks"
         if self.state == "cancelled":
             return "cancelled; what is measured is kept, and Sweep goes on from there"
         if self.state == "failed":
@@ -170,7 +177,7 @@ class SweepController(QObject):
         self._process.drop()
 
     def choose(self, **fields: Any) -> None:
-        """Take what the user says of these fields of the settings; an empty folder is the suggested one again."""
+        """Take what the user says of these fields of the settings; an empty folder says nothing."""
         said = {name for name in fields if fields[name] != "" or name != "out"}
         chosen = (self.settings.chosen - set(fields)) | said
         self.settings = replace(self.settings, **fields, chosen=chosen)
@@ -184,17 +191,18 @@ class SweepController(QObject):
 
     @property
     def first_frames(self) -> int | None:
-        """Of how many frames cells are that are not whole yet; None if all are whole."""
+        """The least number of frames that a cell which is not whole yet is of; None if all are whole."""
         return min((self.cells[setting].frames for setting in self.part), default=None)
 
     @property
     def best(self) -> Setting | None:
-        """The setting with the highest measure so far; of equal ones the first."""
-        known = [
-            (value, setting)
-            for setting in (self.grid.settings if self.grid else ())
-            if (value := self.value(setting)) is not None
-        ]
+        """The setting with the highest measure so far; of equal ones the first.
+
+        One of the first frames only is no match for those that are whole.
+        """
+        settings = self.grid.settings if self.grid else ()
+        whole = [setting for setting in settings if setting in self.cells and setting not in self.part]
+        known = [(value, setting) for setting in whole or settings if (value := self.value(setting)) is not None]
         return max(known, key=lambda item: item[0])[1] if known else None
 
     @property

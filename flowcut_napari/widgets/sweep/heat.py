@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QPoint, QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPalette, QPen
+from qtpy.QtGui import QBrush, QColor, QPainter, QPalette, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from flowcut_napari.core.grid import Axis, Setting, short
@@ -98,6 +98,8 @@ class HeatMap(QWidget):
         value = self._controller.value(setting)
         title = TITLES[self._controller.settings.measure]
         text = f"{setting.text()}: {title} {value:.4f}" if value is not None else f"{setting.text()}: not measured yet"
+        if setting in self._controller.part:
+            text += f" (first {self._controller.cells[setting].frames} frames)"
         QToolTip.showText(event.globalPosition().toPoint(), text, self)
 
     def event(self, event: Any) -> bool:  # Qt's name
@@ -166,6 +168,8 @@ class HeatMap(QWidget):
                 colour = colour_of((value - low) / (high - low) if high > low else 1.0) if value is not None else None
                 painter.fillRect(place, QColor(*colour) if colour else blank)
                 setting = self.setting_at(row, column)
+                if setting in self._controller.part:
+                    painter.fillRect(place, _hatch(colour))
                 if value is not None and colour is not None and place.width() >= _LEAST_TEXT:
                     painter.setPen(QColor(*ink_on(colour)))
                     star = "★" if setting == best else ""
@@ -190,3 +194,10 @@ class HeatMap(QWidget):
         if self.hasFocus():
             painter.setPen(QPen(ink, 1, Qt.PenStyle.DotLine))
             painter.drawRect(self.cell(*self.cursor_cell).adjusted(4, 4, -4, -4))
+
+
+def _hatch(colour: tuple[int, int, int] | None) -> QBrush:
+    """Return faint lines over a cell that is not whole yet."""
+    line = QColor(*ink_on(colour)) if colour else QColor(128, 128, 128)
+    line.setAlpha(50)
+    return QBrush(line, Qt.BrushStyle.BDiagPattern)

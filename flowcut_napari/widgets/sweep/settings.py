@@ -121,4 +121,8 @@ def window_words(text: str) -> str:
     >>> window_words("--frames 9:x: give START:STOP:STEP")
     'frames 9:x: give START:STOP:STEP'
     """
-    return text.removeprefix("--").replace("--annotated-only leaves", f"{ONLY_ANNOTATED!r} leaves")
+    words = {"--annotated-only leaves": f"{ONLY_ANNOTATED!r} leaves", "fewer --workers": "fewer processes"}
+    text = text.removeprefix("--")
+    for there, here in words.items():
+        text = text.replace(there, here)
+    return text

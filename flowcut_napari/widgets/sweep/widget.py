@@ -136,6 +136,7 @@ class SweepTab(QWidget):
         self.frames.textEdited.connect(self._take)
         self.truth.textEdited.connect(self._on_truth)
         self.out.textEdited.connect(self._on_out)
+        self.out.editingFinished.connect(self._suggest_out)
         self.only_annotated.toggled.connect(self._take)
         self.workers.valueChanged.connect(self._take)
         self.measure.activated.connect(self._choose_measure)
@@ -161,13 +162,17 @@ class SweepTab(QWidget):
         if video is not None and "ground_truth" not in settings.chosen:
             truth = truth_beside(video)
             self._show_truth("" if truth is None else str(truth))
-        if video is not None and "out" not in settings.chosen:
+        self._suggest_out()
+        self.show_progress()
+        self.show_cells()
+
+    def _suggest_out(self) -> None:
+        video = self._bench.video
+        if video is not None and "out" not in self.controller.settings.chosen:
             # A folder for each video: tables and maps of another one are not overwritten.
             self.out.setText(str(default_out(video).with_name("flowcut-sweep") / safe_name(video.name)))
             self.out.setCursorPosition(0)
         self._take()
-        self.show_progress()
-        self.show_cells()
 
     def show_progress(self) -> None:
         """Show how far the sweep is."""
@@ -193,7 +198,8 @@ class SweepTab(QWidget):
         self.copy.setEnabled(present is not None)
         lines = [describe_cells(controller.settings.measure, self._known(best), self._known(present))]
         if controller.grid is not None and (frames := controller.first_frames) is not None:
-            lines.append(f"so far of the first {frames} frames; the map settles with the rest")
+            hatched = "all cells are" if len(controller.part) == len(controller.grid.settings) else "hatched cells are"
+            lines.append(f"{hatched} of their first {frames} frames so far")
         self.cell_text.setText("\n".join(line for line in lines if line))
         self.cell_text.setVisible(bool(self.cell_text.text()))
 
@@ -237,7 +243,6 @@ class SweepTab(QWidget):
         if chosen:
             self.controller.choose(ground_truth=chosen)
             self._show_truth(chosen)
-            self._take()
 
     def _ask_out(self) -> None:
         if chosen := QFileDialog.getExistingDirectory(self, "Folder of the sweep", self.out.text()):
@@ -254,6 +259,8 @@ class SweepTab(QWidget):
         """Offer what can be measured; unless the user chose something else, J where there is ground truth."""
         self.only_annotated.setVisible(bool(text.strip()))
         self._show_measures(self.controller.settings.wanted or "J")
+        # What the map shows is the measure that stands here.
+        self._take()
 
     def _show_settings(self) -> None:
         settings = self.controller.settings
@@ -261,11 +268,12 @@ class SweepTab(QWidget):
             box.setCurrentIndex(max(0, box.findData(name)))
         self.across_values.setText(settings.across_values)
         self.down_values.setText(settings.down_values)
+        self.down_values.setEnabled(bool(settings.down))
         self.frames.setText(settings.frames)
         self.only_annotated.setChecked(settings.only_annotated)
-        self._show_truth(settings.ground_truth)
         self.out.setText(settings.out)
         self.workers.setValue(settings.workers)
+        self._show_truth(settings.ground_truth)
 
     def _show_measures(self, wanted: str) -> None:
         names = measures_for(has_truth=bool(self.truth.text().strip()))
@@ -276,8 +284,9 @@ class SweepTab(QWidget):
             self.measure.setCurrentIndex(names.index(wanted if wanted in names else "eigengap"))
 
     def _take(self, *_: Any) -> None:
+        before = self.controller.settings
         self.controller.settings = replace(
-            self.controller.settings,
+            before,
             across=self.across.currentData(),
             across_values=self.across_values.text(),
             down=self.down.currentData(),
@@ -289,6 +298,8 @@ class SweepTab(QWidget):
             out=self.out.text(),
             workers=self.workers.value(),
         )
+        if self.controller.settings.measure != before.measure:
+            self.controller.cells_changed.emit()
 
     def _choose_across(self, _: int) -> None:
         self.across_values.setText(VALUES[self.across.currentData()])
@@ -303,7 +314,6 @@ class SweepTab(QWidget):
     def _on_truth(self, text: str) -> None:
         self.controller.choose(ground_truth=text)
         self._follow_truth(text)
-        self._take()
 
     def _on_out(self, text: str) -> None:
         self.controller.choose(out=text.strip() and text)
