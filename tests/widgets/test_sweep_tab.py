@@ -189,8 +189,8 @@ def test_a_cancelled_sweep_goes_on_where_it_was(tab: SweepTab, root: Path) -> No
     tab._bench.open(str(folder))
     tab.run()
     sweep = tab.controller
-    wait_until(lambda: sweep.first_frames is not None, "the first frames", 60)
-    assert "all cells are of their first 4 frames so far" in tab.cell_text.text()
+    wait_until(lambda: len(sweep.part) == 6, "the first frames", 60)
+    assert f"all cells are of their first {sweep.first_frames} frames so far" in tab.cell_text.text()
     tab.cancel.click()
     assert "goes on from there" in tab.text.text()
     made = sweep.progress.done
