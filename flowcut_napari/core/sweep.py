@@ -290,11 +290,7 @@ class Sweeper:
             yield item, measure_cell(masks, scores)
 
     def _masks_file(self, setting: Setting, video: str) -> Path:
-        # Exact where `Setting.text` rounds: values that differ have folders that do.
-        words = (
-            f"{name}-{value!r}" if isinstance(value, float) else f"{name}-{short(value)}"
-            for name, value in setting.values
-        )
+        words = (f"{name}-{_exact(value)}" for name, value in setting.values)
         folder = self.folder / "masks" / ("_".join(words).replace("/", "-") or "as-given")
         return masks_path(folder, video)
 
@@ -341,6 +337,12 @@ def _columns(
         files = {index: looked.files[index] for index in indices if index in looked.files}
         masks = VideoMasks(looked.record, item.setting.parameters, item.provenance, frames, files)
         yield masks, [score for _, score in of_setting]
+
+
+def _exact(value: Any) -> str:
+    """Return a value as `short` does, but where that rounds: values that differ have folders that do."""
+    text = short(value)
+    return repr(value) if isinstance(value, float) and float(text) != value else text
 
 
 def _provenance(of_plan: dict[str, Any], setting: Setting) -> dict[str, Any]:

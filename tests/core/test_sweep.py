@@ -341,6 +341,14 @@ def test_kept_masks_are_those_of_the_setting_and_nothing_done_by_hand_is_lost(cl
     assert load_masks(path).hand_masks() == drawn.hand_masks()
 
 
+def test_values_that_differ_in_the_last_digit_have_masks_of_their_own(clip: Path, tmp_path: Path) -> None:
+    grid = Grid.make(BASE, [Axis.of("alpha", [0.3, 0.1 + 0.2])])
+    _sweep(grid, clip, tmp_path / "out", keep_masks=True)
+    assert [path.name for path in sorted((tmp_path / "out" / "masks").iterdir())] == [
+        *("alpha-0.3", "alpha-0.30000000000000004")
+    ]
+
+
 def test_cells_are_measured_anew_when_ground_truth_or_frames_are_others(clip: Path, tmp_path: Path) -> None:
     grid, folder = Grid.make(BASE, [Axis.parse("tau=0.6")]), _truth(tmp_path / "truth", clip)
     (before,) = _sweep(grid, clip, tmp_path / "out", truth=open_ground_truth(folder))
