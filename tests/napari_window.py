@@ -47,7 +47,14 @@ def started_here() -> list[psutil.Process]:
                 found.append(process)
         except psutil.Error:  # gone meanwhile, or not ours to look at
             continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in found if _is_alive(process)]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:  # gone since it was listed
+        return False
 
 
 def of_module(name: str) -> list[psutil.Process]:
