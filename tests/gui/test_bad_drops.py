@@ -311,6 +311,8 @@ def test_the_window_may_be_closed_while_a_video_is_being_opened(window: Window) 
 
 def test_a_frame_that_is_damaged_after_opening_is_grey_and_said(window: Window, tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "clip", 8)
+    # So that neither of the two damaged frames is the other's partner.
+    window.bench.set_parameters(window.bench.parameters.with_changes(gap=4))
     window.panel.open(str(folder))
     wait_until(lambda: window.bench.video is not None, "the video")
     window.viewer.dims.set_current_step(0, 0)

@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from flowcut_napari.core.sample import NAME, sample_folder
 
     out = tmp_path_factory.mktemp("made")
-    small = ["--preset", "handmade", "--alpha", "0.8", "--max-instances", "2", "--size", "180x320"]
+    small = ["--preset", "handmade", "--alpha", "0.8", "--gap", "4", "--max-instances", "2", "--size", "180x320"]
     flowcut("masks", f"{sample_folder()}::{NAME}", "-o", str(out), "--workers", "1", *small)
     return out / "toys.masks.json"
 

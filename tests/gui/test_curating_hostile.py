@@ -97,7 +97,7 @@ def test_nothing_stays_on_the_canvas_of_what_is_painted_on_a_frame_without_masks
     assert said and not shown(window).any() and desk.document.history.count == 0
     # The brush's own circle follows the mouse.
     window.viewer.layers["objects"].mode = "pan_zoom"
-    np.testing.assert_array_equal(picture(window)[20:, :-20], before[20:, :-20])
+    wait_until(lambda: np.array_equal(picture(window)[20:, :-20], before[20:, :-20]), "the canvas as it was", 10)
 
 
 def _polygon(window: Window, desk: Any) -> None:
