@@ -7,14 +7,13 @@ describes frames in batches of a fixed size while the workers cut and refine the
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import tempfile
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -32,9 +31,9 @@ from flowcut_napari.core.times import source_date_epoch, time_stamp
 from flowcut_napari.core.video import Video
 from flowcut_napari.core.workers import (
     Done,
-    interrupts_held,
+    WorkerPool,
+    chunks,
     one_thread,
-    start_worker,
     work_on_description,
     work_on_frames,
 )
@@ -90,8 +89,7 @@ class Segmenter:
             self.notices.append(f"pydensecrf is not installed, masks stay unrefined; to mend it: {CRF_INSTALL_HINT}")
         self._cache_trouble_said = False
         self._on_cpu = self.plan.device == "cpu"
-        self._pool: ProcessPoolExecutor | None = None
-        self._others: list[Any] = []
+        self._pool = WorkerPool(self.workers)
         # Also where workers build their own: wrong weights are to be found out here, once.
         describer = self.plan.build()
         self._describer = None if self._on_cpu and self.workers > 1 else describer
@@ -102,7 +100,7 @@ class Segmenter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_pool(at_once=kind is not None)
+        self._pool.close(at_once=kind is not None)
 
     def segment(
         self,
@@ -163,7 +161,7 @@ class Segmenter:
             yield from self._frames_in_pool(video, indices)
 
     def _frames_here(self, video: Video, indices: Sequence[int]) -> Iterator[FrameMasks]:
-        for chunk in _chunks(indices, _LARGEST_CHUNK):
+        for chunk in chunks(indices, _LARGEST_CHUNK):
             assert self._describer is not None  # kept where this process describes
             described = self._describer.describe(video, chunk)
             while True:
@@ -180,14 +178,14 @@ class Segmenter:
         with tempfile.TemporaryDirectory(prefix="flowcut-") as folder:
             try:
                 for task in self._tasks(video, indices, Path(folder)):
-                    pending.append(self._submit(*task))
+                    pending.append(self._pool.submit(self.plan, self._on_cpu, *task))
                     # Enough to keep every worker busy, and a bound on what waits in memory.
                     if len(pending) > 2 * self.workers:
                         yield from self._take(pending.popleft())
                 while pending:
                     yield from self._take(pending.popleft())
             except BrokenProcessPool:
-                self._close_pool(at_once=True)
+                self._pool.close(at_once=True)
                 raise FlowCutError(
                     f"{video.name}: a worker process was ended from outside, most likely for want of memory; "
                     "try fewer --workers"
@@ -209,38 +207,14 @@ class Segmenter:
             packed = folder / "video.pickle"
             packed.write_bytes(pickle.dumps(video))
             size = max(1, min(_LARGEST_CHUNK, len(indices) // (4 * self.workers)))
-            for chunk in _chunks(indices, size):
+            for chunk in chunks(indices, size):
                 yield work_on_frames, packed, list(chunk)
         else:
             assert self._describer is not None  # kept where this process describes
-            for chunk in _chunks(indices, GPU_BATCH):
+            for chunk in chunks(indices, GPU_BATCH):
                 for description in self._describer.describe(video, chunk):
                     # The flow field is not cut, its features are: two megabytes less to send.
                     yield work_on_description, replace(description, flow=None)
-
-    def _submit(self, *task: Any) -> Future[Done]:
-        if self._pool is None:
-            self._others = multiprocessing.active_children()
-            self._pool = ProcessPoolExecutor(
-                self.workers,
-                # A forked child of a process that has used threads or CUDA can hang.
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=start_worker,
-                initargs=(self.plan, self._on_cpu),
-            )
-        # A pool starts its processes one by one, as tasks come.
-        with interrupts_held():
-            return self._pool.submit(*task)
-
-    def _close_pool(self, *, at_once: bool) -> None:
-        if self._pool is None:
-            return
-        children = [child for child in multiprocessing.active_children() if child not in self._others]
-        self._pool.shutdown(wait=not at_once, cancel_futures=True)
-        if at_once:
-            for child in children:
-                child.terminate()
-        self._pool = None
 
 
 def segment_video(
@@ -271,7 +245,3 @@ def _checked(indices: Sequence[int], video: Video) -> list[int]:
     if missing:
         raise InputError(f"{video.name} has {length} frames, no frame {missing[0]}")
     return sorted({int(index) % length for index in indices})
-
-
-def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (indices[start : start + size] for start in range(0, len(indices), size))

@@ -231,9 +231,9 @@ class Sweeper:
         kept = PartialFrames(self.folder, cell_key(record.fingerprint, about), record, looked.indices, looked.places)
         there = kept.read()
         for model_plan, group in self._groups:
-            missing = []
+            of_plan, missing = model_plan.provenance(), []
             for place in group:
-                provenance = _provenance(model_plan.provenance(), settings[place])
+                provenance = _provenance(of_plan, settings[place])
                 basis = masks_basis(record.fingerprint, settings[place].parameters, provenance)
                 key = cell_key(basis, about)
                 is_kept = self._has_masks(settings[place], record.name, basis, looked.indices)

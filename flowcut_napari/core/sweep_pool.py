@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import tempfile
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from flowcut_napari.core.errors import FlowCutError
 from flowcut_napari.core.models import GPU_BATCH, ModelPlan
 from flowcut_napari.core.sweep_work import Result, Share, sweep_description, sweep_frames
 from flowcut_napari.core.video import Video
-from flowcut_napari.core.workers import interrupts_held, one_thread, start_worker
+from flowcut_napari.core.workers import WorkerPool, chunks, one_thread
 
 _CHUNK = 4
 
@@ -35,8 +34,7 @@ class SweepPool:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._models: dict[Hashable, Any] = {}
-        self._pool: ProcessPoolExecutor | None = None
-        self._others: list[Any] = []
+        self._pool = WorkerPool(workers)
 
     def build(self, plan: ModelPlan) -> FrameDescriber:
         """Return the models of a plan in this process; each is built once."""
@@ -54,7 +52,7 @@ class SweepPool:
         """
         if self.workers == 1:
             describer = self.build(share.plan)
-            for chunk in _chunks(indices, GPU_BATCH):
+            for chunk in chunks(indices, GPU_BATCH):
                 for description in _described(describer, share.video, chunk):
                     with one_thread():
                         results = share.results(description)
@@ -66,7 +64,7 @@ class SweepPool:
             pending: deque[Future[list[list[Result]]]] = deque()
             try:
                 for task in self._tasks(share, packed, indices):
-                    pending.append(self._submit(share.plan, *task))
+                    pending.append(self._pool.submit(share.plan, False, *task))
                     if len(pending) > 2 * self.workers:
                         yield from pending.popleft().result()
                 while pending:
@@ -83,39 +81,18 @@ class SweepPool:
 
     def close(self, *, at_once: bool) -> None:
         """End the processes, `at_once` without waiting for what they do."""
-        if self._pool is None:
-            return
-        children = [child for child in multiprocessing.active_children() if child not in self._others]
-        self._pool.shutdown(wait=not at_once, cancel_futures=True)
-        if at_once:
-            for child in children:
-                child.terminate()
-        self._pool = None
+        self._pool.close(at_once=at_once)
 
     def _tasks(self, share: Share, packed: Path, indices: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         if share.plan.device == "cpu":
-            for chunk in _chunks(indices, max(1, min(_CHUNK, len(indices) // (2 * self.workers)))):
+            for chunk in chunks(indices, max(1, min(_CHUNK, len(indices) // (2 * self.workers)))):
                 yield sweep_frames, packed, list(chunk)
             return
         describer = self.build(share.plan)
-        for chunk in _chunks(indices, GPU_BATCH):
+        for chunk in chunks(indices, GPU_BATCH):
             for description in describer.describe(share.video, chunk):
                 # The flow field is not cut, its features are: two megabytes less to send.
                 yield sweep_description, packed, replace(description, flow=None)
-
-    def _submit(self, plan: ModelPlan, *task: Any) -> Future[list[list[Result]]]:
-        if self._pool is None:
-            self._others = multiprocessing.active_children()
-            self._pool = ProcessPoolExecutor(
-                self.workers,
-                # A forked child of a process that has used threads or CUDA can hang.
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=start_worker,
-                initargs=(plan, False),
-            )
-        # A pool starts its processes one by one, as tasks come.
-        with interrupts_held():
-            return self._pool.submit(*task)
 
 
 def _described(describer: FrameDescriber, video: Video, chunk: Sequence[int]) -> Iterator[Any]:
@@ -127,7 +104,3 @@ def _described(describer: FrameDescriber, video: Video, chunk: Sequence[int]) ->
         if description is None:
             return
         yield description
-
-
-def _chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (indices[start : start + size] for start in range(0, len(indices), size))

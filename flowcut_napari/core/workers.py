@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -55,6 +57,51 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(cv_threads)
         if torch:
             torch.set_num_threads(torch_threads)
+
+
+class WorkerPool:
+    """Worker processes that are started when there is work, and ended with all that they do.
+
+    Parameters
+    ----------
+    workers : int
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._others: list[Any] = []
+
+    def submit(self, plan: ModelPlan, describes: bool, *task: Any) -> Future[Any]:
+        """Give a function and its arguments to a worker; the first time they are started (see `start_worker`)."""
+        if self._pool is None:
+            self._others = multiprocessing.active_children()
+            self._pool = ProcessPoolExecutor(
+                self.workers,
+                # A forked child of a process that has used threads or CUDA can hang.
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=start_worker,
+                initargs=(plan, describes),
+            )
+        # A pool starts its processes one by one, as tasks come.
+        with interrupts_held():
+            return self._pool.submit(*task)
+
+    def close(self, *, at_once: bool) -> None:
+        """End the processes, `at_once` without waiting for what they do; the next task starts new ones."""
+        if self._pool is None:
+            return
+        children = [child for child in multiprocessing.active_children() if child not in self._others]
+        self._pool.shutdown(wait=not at_once, cancel_futures=True)
+        if at_once:
+            for child in children:
+                child.terminate()
+        self._pool = None
+
+
+def chunks(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Yield so many indices at a time."""
+    return (indices[start : start + size] for start in range(0, len(indices), size))
 
 
 # What a worker process keeps between tasks.
